@@ -1,0 +1,57 @@
+"""The ``hebb`` command: the only package that imports both training and the simulator.
+
+Commands import what they need when they run, so that ``hebb --help`` and ``hebb verify`` work, and
+start quickly, without the optional extras.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .. import __version__
+from ..errors import HebbError, MissingExtraError
+from .bench import bench
+from .demo import demo
+from .evaluate import evaluate
+from .inspect import inspect
+from .train import train
+from .verify import verify
+
+# What an import that failed belongs to: distribution and extra.
+_EXTRAS = {
+    "pybullet": ("pybullet", "sim"),
+    "pybullet_data": ("pybullet", "sim"),
+    "torch": ("torch", "train"),
+    "scipy": ("scipy", "train"),
+    "tqdm": ("tqdm", "train"),
+    "matplotlib": ("matplotlib", "plot"),
+    "PIL": ("pillow", "plot"),
+    "rclpy": ("rclpy", "ros"),
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def hebb() -> None:
+    """Evolve, check and run controllers that rewire themselves."""
+
+
+for command in (train, evaluate, inspect, verify, bench, demo):
+    hebb.add_command(command)
+
+
+def main() -> None:
+    """Run the command line: exit code 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    try:
+        try:
+            hebb()
+        except ModuleNotFoundError as error:
+            root = (error.name or "").partition(".")[0]
+            if root not in _EXTRAS:
+                raise
+            raise MissingExtraError(*_EXTRAS[root]) from error
+    except HebbError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

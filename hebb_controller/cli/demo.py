@@ -1,0 +1,8 @@
+"""``hebb demo``."""
+
+import click
+
+
+@click.command()
+def demo() -> None:
+    """Walk."""

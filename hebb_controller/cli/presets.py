@@ -1,0 +1,103 @@
+"""Training presets: what is evolved, how, towards what, and under which conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hebb_sim.episode import Condition
+
+from ..network import InitialSpec
+from ..observation import Channel, observation_size
+from ..plasticity import UpdateSpec
+from ..robot import RobotSpec, load_robot
+from ..rule_file import Contract, joint_contracts
+from ..train.evolution import EvolutionSpec
+from ..train.genome import Genome
+from ..train.metrics import RewardSpec
+from ..train.trainer import TrainingSpec
+
+CHANNELS = (
+    Channel("gravity", scale=1.0, clip=5.0),
+    Channel("angular_velocity", scale=0.25, clip=5.0),
+    Channel("heading", scale=1.0, clip=1.0),
+    Channel("joint_position", scale=2.0, clip=5.0),
+    Channel("joint_velocity", scale=0.1, clip=5.0),
+    Channel("tracking_error", scale=2.0, clip=5.0),
+    Channel("clock", scale=1.0, clip=1.0),
+)
+HIP_SCALE = 0.3  # rad an action of 1 moves the sideways joints
+LEG_SCALE = 0.7  # rad an action of 1 moves the others
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A training recipe.
+
+    Attributes:
+        spec: the run.
+        conditions: generation -> what each candidate is put through.
+    """
+
+    spec: TrainingSpec
+    conditions: Callable[[int], tuple[Condition, ...]]
+
+
+def fast(*, seed: int, generations: int | None) -> Preset:
+    """Return the recipe that walks from random weights after half an hour on two cores."""
+    robot = load_robot("a1")
+    genome = Genome(
+        kind="ABCD_eta",
+        layer_sizes=(observation_size(CHANNELS, robot.n_joints), 32, 16, robot.n_joints),
+        update=UpdateSpec(
+            interval=4,
+            trace_window=10.0,
+            decay=0.04,
+            normalisation="clip",
+            bound=3.0,
+            learning_rate=1.0,
+        ),
+        initial=InitialSpec("uniform", 0.1),
+        tick_period=0.02,
+        contract=_contract(robot),
+        eta_max=0.1,
+        start_scale=0.15,
+    )
+    spec = TrainingSpec(
+        robot="a1",
+        genome=genome,
+        evolution=EvolutionSpec(
+            pairs=32,
+            sigma=0.1,
+            sigma_decay=1.0,
+            sigma_min=0.02,
+            step=0.03,
+            step_decay=1.0,
+            step_min=0.002,
+        ),
+        reward=RewardSpec(
+            target=0.6, limit=0.75, fast=2.0, heading=0.3, sideways=0.1, power=0.0002, fall=0.3
+        ),
+        generations=260 if generations is None else generations,
+        seed=seed,
+    )
+    return Preset(spec, _undamaged)
+
+
+PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast}
+
+
+def _undamaged(generation: int) -> tuple[Condition, ...]:
+    del generation
+    return (Condition(duration=5.0),)
+
+
+def _contract(robot: RobotSpec) -> Contract:
+    scale = [HIP_SCALE if "hip" in name else LEG_SCALE for name in robot.joint_names]
+    return Contract(
+        robot=robot.name,
+        actuator="pd",
+        latency_ticks=0,
+        channels=CHANNELS,
+        joints=joint_contracts(robot, scale),
+    )

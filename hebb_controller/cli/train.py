@@ -1,0 +1,134 @@
+"""``hebb train``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import example, workers_option
+
+if TYPE_CHECKING:
+    from ..rule_file import Json
+    from ..train.trainer import Generation, Trainer
+
+RULE_NAME = "rule.rule.safetensors"
+CURVE_NAME = "curve.png"
+
+
+@click.command(epilog=example("hebb train --preset fast --out runs/first"))
+@click.option(
+    "--preset", type=click.Choice(["fast"]), default="fast", show_default=True, help="The recipe."
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Directory for the log, the checkpoint, the rule and the curve.",
+)
+@click.option("--generations", type=click.IntRange(min=1), help="Instead of the preset's number.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--resume", is_flag=True, help="Continue the run in --out, bit for bit.")
+@workers_option
+def train(
+    preset: str, out: Path, generations: int | None, seed: int, resume: bool, workers: int
+) -> None:
+    """Evolve a rule; Ctrl-C leaves a checkpoint and the rule so far."""
+    from hebb_sim.episode import EpisodeRunner
+
+    from ..train.executor import local_processes
+    from ..train.trainer import Trainer
+    from .presets import PRESETS
+
+    recipe = PRESETS[preset](seed=seed, generations=generations)
+    trainer = Trainer(
+        recipe.spec, EpisodeRunner(recipe.spec.robot), recipe.conditions, out, resume=resume
+    )
+    interrupted = False
+    try:
+        _progress(trainer, trainer.run(local_processes(workers)))
+    except KeyboardInterrupt:
+        interrupted = True
+    _export(trainer, preset, out, workers)
+    if interrupted:
+        click.echo(f"Stopped. Continue with the same options and --resume: {out}", err=True)
+        sys.exit(130)
+
+
+def _progress(trainer: Trainer, generations: object) -> None:
+    import tqdm
+
+    total = trainer.spec.generations
+    with tqdm.tqdm(total=total, initial=trainer.evolution.generation, unit="gen") as bar:
+        started, ticks = time.monotonic(), trainer.ticks
+        for line in generations:  # type: ignore[attr-defined]
+            generation: Generation = line
+            rate = (generation.ticks - ticks) / (time.monotonic() - started)
+            bar.set_postfix_str(f"fitness {generation.fitness:+.3f}, {rate:,.0f} steps/s")
+            bar.update()
+
+
+def _export(trainer: Trainer, preset: str, out: Path, workers: int) -> None:
+    from ..rule_file import save_rule
+
+    genome = trainer.spec.genome
+    rule = genome.rule(trainer.evolution.mean, _provenance(trainer, preset, workers))
+    path = out / RULE_NAME
+    save_rule(rule, path)
+    click.echo(f"Rule after {trainer.evolution.generation} generations: {path}", err=True)
+    try:
+        from ..plots import training_curve
+    except ModuleNotFoundError:
+        click.echo("No curve: pip install 'hebb_controller[plot]' draws it.", err=True)
+        return
+    training_curve(out, out / CURVE_NAME)
+    click.echo(f"Curve: {out / CURVE_NAME}", err=True)
+
+
+def _provenance(trainer: Trainer, preset: str, workers: int) -> dict[str, Json]:
+    versions = ("hebb_controller", "numpy", "torch", "pybullet")
+    return {
+        "command": f"hebb train --preset {preset} --seed {trainer.spec.seed} "
+        f"--generations {trainer.spec.generations}",
+        "revision": _revision(),
+        "seed": trainer.spec.seed,
+        "generations": trainer.evolution.generation,
+        "ticks": trainer.ticks,
+        "wall_seconds": round(trainer.seconds),
+        "workers": workers,
+        "simulator": "pybullet",
+        "versions": {name: _version(name) for name in versions},
+        "python": platform.python_version(),
+    }
+
+
+def _version(name: str) -> str:
+    names = (name, "pybullet-arm64") if name == "pybullet" else (name,)
+    for candidate in names:
+        try:
+            return importlib.metadata.version(candidate)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "not installed as a distribution"
+
+
+def _revision() -> str:
+    from ..share import share_dir
+
+    try:
+        run = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=share_dir(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "not a checkout"
+    return run.stdout.strip()

@@ -1,0 +1,102 @@
+"""``hebb verify``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+
+import click
+import numpy as np
+
+from ..controller import controller_for
+from ..errors import ContractError, HebbError
+from ..robot import load_robot
+from ..rule_file import Rule, check_contract, load_rule
+from ..runtime.numpy_runtime import NumpyRuntime
+from .options import example, json_option, robot_option, rule_argument
+
+TRIAL_TICKS = 2_000
+BUDGET = 0.5  # part of the tick period that the 99th percentile of a tick may take
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@click.command(epilog=example("hebb verify rules/a1_walk.rule.safetensors --robot a1"))
+@rule_argument
+@robot_option
+@json_option
+def verify(rule: str, robot: str, as_json: bool) -> None:
+    """Check a rule file: fields, tensors, the contract with a robot, a trial run, its time.
+
+    Exit code 2 if a check fails.
+    """
+    spec = load_robot(robot)
+    checks: list[Check] = []
+    p99 = None
+    sha256 = None
+    try:
+        loaded = load_rule(rule)
+        sha256 = loaded.sha256
+        checks.append(Check("file", True, f"{loaded.n_parameters} finite coefficients"))
+        check_contract(loaded, spec, where=rule)
+        controller_for(loaded, spec)
+        checks.append(Check("contract", True, f"fits robot '{spec.name}'"))
+        trial, p99 = _trial(loaded)
+        checks.append(trial)
+        period = loaded.header.tick_period * 1e6
+        checks.append(
+            Check(
+                "time",
+                p99 <= BUDGET * period,
+                f"p99 of a tick {p99:.0f} µs, {BUDGET:.0%} of the period is {BUDGET * period:.0f} µs",
+            )
+        )
+    except HebbError as error:
+        name = "contract" if isinstance(error, ContractError) else "file"
+        checks.append(Check(name, False, str(error)))
+    ok = all(check.ok for check in checks)
+    if as_json:
+        report = {
+            "ok": ok,
+            "checks": [asdict(check) for check in checks],
+            "p99_tick_us": p99,
+            "sha256": sha256,
+        }
+        click.echo(json.dumps(report, indent=2))
+    else:
+        for check in checks:
+            click.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.name:9s} {check.detail}")
+    if not ok:
+        failed = next(check for check in checks if not check.ok)
+        click.echo(f"error: {failed.detail}", err=True)
+        sys.exit(2)
+
+
+def _trial(rule: Rule) -> tuple[Check, float]:
+    """Return whether a run on noise stays finite, and the 99th percentile of a tick, µs."""
+    runtime = NumpyRuntime(rule)
+    rng = np.random.default_rng(0)
+    runtime.reset(rng)
+    observations = rng.standard_normal((TRIAL_TICKS, rule.header.layer_sizes[0])).astype(np.float32)
+    durations = np.empty(TRIAL_TICKS)
+    for tick, observation in enumerate(observations):
+        start = time.perf_counter()
+        with np.errstate(all="ignore"):  # what it leads to is looked at below
+            action = runtime.step(observation)
+        durations[tick] = time.perf_counter() - start
+        weights = runtime.state["weights"]
+        if not (np.isfinite(action).all() and np.isfinite(weights).all()):
+            detail = f"weights or actions stop being finite at tick {tick} of a run on noise."
+            return Check("trial", False, detail), float("nan")
+    largest = max(float(np.abs(layer).max()) for layer in runtime.layers)
+    detail = f"{TRIAL_TICKS} ticks on noise stay finite, largest |weight| {largest:.2f}"
+    return Check("trial", True, detail), float(np.percentile(durations, 99)) * 1e6

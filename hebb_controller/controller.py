@@ -1,0 +1,146 @@
+"""One control tick: observe → step → limit. Training, simulation and the robot all go through it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import ContractError
+from .observation import Observer
+from .plasticity import Array
+from .robot import FloatArray, RobotSpec
+from .rule_file import Rule, check_contract
+from .runtime.base import Runtime
+from .runtime.numpy_runtime import NumpyRuntime
+from .safety import Safety, damp_command
+from .signals import Command, LimitReport, Mode, SensorReading
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How a network is wired to a robot.
+
+    Attributes:
+        observer: makes its observations.
+        default: (n,) position of a zero action, rad.
+        action_scale: (n,) what an action of 1 adds to it, rad.
+        period: time between two ticks, s.
+    """
+
+    observer: Observer
+    default: FloatArray
+    action_scale: FloatArray
+    period: float
+
+
+class Controller:
+    """Drives one robot with one runtime.
+
+    Args:
+        robot: the robot; its limits hold.
+        interface: how the network is wired to it.
+        runtime: the network.
+    """
+
+    def __init__(self, robot: RobotSpec, interface: Interface, runtime: Runtime) -> None:
+        self.robot = robot
+        self.interface = interface
+        self.runtime = runtime
+        self._safety = Safety(robot, period=interface.period)
+        self._last_position = robot.default.copy()
+        self.last_observation: Array = np.zeros(interface.observer.size, dtype=np.float32)
+        self.last_action: Array = np.zeros(robot.n_joints, dtype=np.float32)
+
+    @property
+    def last_position(self) -> FloatArray:
+        """The position targets of the last command, (n,) rad."""
+        return self._last_position
+
+    def reset(self, rng: np.random.Generator, position: FloatArray | None = None) -> None:
+        """Start a run.
+
+        Args:
+            rng: draws the initial weights.
+            position: (n,) position targets in force, rad; None for the default pose.
+        """
+        self.interface.observer.reset()
+        self.runtime.reset(rng)
+        start = self.robot.default if position is None else position
+        self._last_position = np.array(start, dtype=np.float64)
+
+    def step(self, reading: SensorReading, now: float) -> Command:
+        """Return the command for one tick.
+
+        Args:
+            reading: what was measured.
+            now: time on the clock of ``reading.received``, s.
+
+        A reading that trips a safety stage does not reach the network and leaves its state alone.
+        """
+        report = self._safety.check(reading, now)
+        if report.tripped:
+            return self._safety.safe_command(self._last_position, report)
+        self.last_observation = self.interface.observer.observe(reading, self._last_position)
+        self.last_action = self.runtime.step(self.last_observation)
+        target = self.interface.default + self.interface.action_scale * self.last_action
+        return self._bounded(target, reading)
+
+    def move_to(self, target: FloatArray, reading: SensorReading, now: float) -> Command:
+        """Return the command towards a pose, without the network: the way into a run.
+
+        Args:
+            target: (n,) positions to reach, rad.
+            reading: what was measured.
+            now: time on the clock of ``reading.received``, s.
+        """
+        report = self._safety.check(reading, now)
+        if report.tripped:
+            return self._safety.safe_command(self._last_position, report)
+        return self._bounded(target, reading)
+
+    def damp(self, report: LimitReport) -> Command:
+        """Return the command under which the robot sinks slowly, with its reason."""
+        return damp_command(self.robot, report)
+
+    def _bounded(self, target: FloatArray, reading: SensorReading) -> Command:
+        position, report = self._safety.bound(target, self._last_position, reading.joint_position)
+        if report.tripped:
+            return self._safety.safe_command(self._last_position, report)
+        self._last_position = position
+        return Command(Mode.POSITION, position, self.robot.kp, self.robot.kd, report)
+
+
+def interface_for(rule: Rule, robot: RobotSpec) -> Interface:
+    """Return the wiring that a rule was trained with.
+
+    Raises:
+        ContractError: the rule does not fit this robot.
+    """
+    check_contract(rule, robot)
+    contract = rule.header.contract
+    return Interface(
+        observer=Observer(contract.channels, robot),
+        default=np.array([joint.default for joint in contract.joints]),
+        action_scale=np.array([joint.action_scale for joint in contract.joints]),
+        period=rule.header.tick_period,
+    )
+
+
+def controller_for(rule: Rule, robot: RobotSpec, *, tick_period: float | None = None) -> Controller:
+    """Return a controller that runs a rule on a robot.
+
+    Args:
+        rule: a validated rule.
+        robot: the robot.
+        tick_period: the period that the caller will tick at, s; None to take the rule's.
+
+    Raises:
+        ContractError: the rule does not fit this robot or this period.
+    """
+    if tick_period is not None and abs(tick_period - rule.header.tick_period) > 1e-9:
+        raise ContractError(
+            f"the rule ticks every {rule.header.tick_period:g} s, here it would tick every "
+            f"{tick_period:g} s. Retrain, or set the rule's period."
+        )
+    return Controller(robot, interface_for(rule, robot), NumpyRuntime(rule))

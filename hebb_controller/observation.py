@@ -1,0 +1,190 @@
+"""Observations: a table of named channels turned into one float32 vector.
+
+A rule file lists the channels that its network was evolved with, each with a scale and a clip. The
+slices of the vector follow from that list; none is typed by hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import ContractError
+from .robot import FloatArray, RobotSpec
+from .signals import SensorReading
+
+CLOCK_FREQUENCY = 2.0  # Hz, of the `clock` channel
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One named part of the observation: ``clip(value · scale, ±clip)``."""
+
+    name: str
+    scale: float
+    clip: float
+
+
+@dataclass(frozen=True)
+class ObservationContext:
+    """What a channel may look at, besides the reading.
+
+    Attributes:
+        robot: the robot.
+        reading: what was measured.
+        last_position: (n,) the position targets applied before this tick, rad.
+        heading_error: yaw since the start of the run, rad, in [−pi, pi).
+        elapsed: time since the start of the run, s.
+    """
+
+    robot: RobotSpec
+    reading: SensorReading
+    last_position: FloatArray
+    heading_error: float
+    elapsed: float
+
+
+def projected_gravity(orientation: FloatArray) -> tuple[float, float, float]:
+    """Return the unit vector of gravity in the body's frame; (0, 0, −1) when upright.
+
+    Args:
+        orientation: (4,) unit quaternion xyzw.
+    """
+    x, y, z, w = orientation.tolist()
+    return 2.0 * (w * y - x * z), -2.0 * (y * z + w * x), 2.0 * (x * x + y * y) - 1.0
+
+
+def yaw(orientation: FloatArray) -> float:
+    """Return the rotation about the vertical, rad, of a (4,) unit quaternion xyzw."""
+    x, y, z, w = orientation.tolist()
+    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+
+
+def wrap_angle(angle: float) -> float:
+    """Return the same angle in [−pi, pi), rad."""
+    return (angle + math.pi) % (2.0 * math.pi) - math.pi
+
+
+@dataclass(frozen=True)
+class _ChannelKind:
+    size: Callable[[int], int]
+    value: Callable[[ObservationContext], Sequence[float] | FloatArray]
+
+
+def _clock(context: ObservationContext) -> tuple[float, float]:
+    phase = 2.0 * math.pi * CLOCK_FREQUENCY * context.elapsed
+    return math.sin(phase), math.cos(phase)
+
+
+CHANNELS: Mapping[str, _ChannelKind] = {
+    "gravity": _ChannelKind(lambda n: 3, lambda c: projected_gravity(c.reading.orientation)),
+    "angular_velocity": _ChannelKind(lambda n: 3, lambda c: c.reading.angular_velocity_base),
+    "heading": _ChannelKind(
+        lambda n: 2, lambda c: (math.sin(c.heading_error), math.cos(c.heading_error))
+    ),
+    "joint_position": _ChannelKind(
+        lambda n: n, lambda c: c.reading.joint_position - c.robot.default
+    ),
+    "joint_velocity": _ChannelKind(lambda n: n, lambda c: c.reading.joint_velocity),
+    "tracking_error": _ChannelKind(
+        lambda n: n, lambda c: c.last_position - c.reading.joint_position
+    ),
+    "clock": _ChannelKind(lambda n: 2, _clock),
+}
+"""Channel name -> its size for n joints and its value in SI units."""
+
+
+class Observer:
+    """Turns readings into observations for one robot and one list of channels.
+
+    Args:
+        channels: the channels in the order of the vector.
+        robot: the robot they are measured on.
+
+    Raises:
+        ContractError: a channel is unknown or listed twice.
+    """
+
+    def __init__(self, channels: Sequence[Channel], robot: RobotSpec) -> None:
+        self._robot = robot
+        self.slices = channel_slices(channels, robot.n_joints)
+        size = observation_size(channels, robot.n_joints)
+        self._values = [CHANNELS[channel.name].value for channel in channels]
+        self._slices = list(self.slices.values())
+        self._scale = np.empty(size, dtype=np.float64)
+        self._clip = np.empty(size, dtype=np.float64)
+        for channel, part in zip(channels, self._slices, strict=True):
+            self._scale[part] = channel.scale
+            self._clip[part] = channel.clip
+        self._buffer = np.zeros(size, dtype=np.float64)
+        self._start: tuple[float, float] | None = None
+
+    @property
+    def size(self) -> int:
+        """Length of the observation."""
+        return int(self._buffer.size)
+
+    def reset(self) -> None:
+        """Forget the run: the next reading defines time zero and the heading to keep."""
+        self._start = None
+
+    def observe(self, reading: SensorReading, last_position: FloatArray) -> npt.NDArray[np.float32]:
+        """Return the observation, shape (size,), dimensionless.
+
+        Args:
+            reading: what was measured; must be finite.
+            last_position: (n,) position targets applied before this tick, rad.
+        """
+        heading = yaw(reading.orientation)
+        if self._start is None:
+            self._start = (reading.stamp, heading)
+        start_stamp, start_heading = self._start
+        context = ObservationContext(
+            self._robot,
+            reading,
+            last_position,
+            wrap_angle(heading - start_heading),
+            reading.stamp - start_stamp,
+        )
+        buffer = self._buffer
+        for part, value in zip(self._slices, self._values, strict=True):
+            buffer[part] = value(context)
+        with np.errstate(over="ignore"):  # what overflows is clipped
+            np.multiply(buffer, self._scale, out=buffer)
+        np.maximum(buffer, -self._clip, out=buffer)
+        np.minimum(buffer, self._clip, out=buffer)
+        return buffer.astype(np.float32)
+
+
+def observation_size(channels: Sequence[Channel], n_joints: int) -> int:
+    """Return the length of the observation that these channels make on n joints.
+
+    Raises:
+        ContractError: a channel is unknown or listed twice.
+    """
+    return max((part.stop for part in channel_slices(channels, n_joints).values()), default=0)
+
+
+def channel_slices(channels: Sequence[Channel], n_joints: int) -> dict[str, slice]:
+    """Return where each channel stands in the observation.
+
+    Raises:
+        ContractError: a channel is unknown or listed twice.
+    """
+    slices: dict[str, slice] = {}
+    start = 0
+    for channel in channels:
+        if channel.name not in CHANNELS:
+            raise ContractError(
+                f"observation channel '{channel.name}' is unknown. Known: {', '.join(CHANNELS)}."
+            )
+        if channel.name in slices:
+            raise ContractError(f"observation channel '{channel.name}' is listed twice.")
+        size = CHANNELS[channel.name].size(n_joints)
+        slices[channel.name] = slice(start, start + size)
+        start += size
+    return slices

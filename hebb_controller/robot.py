@@ -1,0 +1,258 @@
+"""What a robot is: joints in order, limits, gains, default pose, and what it does when blind.
+
+A spec is a YAML file (``config/robots/a1.yaml`` is the example to copy). Nothing in it has a silent
+default: a missing limit is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from .errors import RobotSpecError
+from .share import share_dir
+
+FloatArray = npt.NDArray[np.float64]
+
+SAFE_ACTIONS = ("damp", "hold")
+
+# name in the YAML of a joint -> whether zero is allowed
+_JOINT_FIELDS: Mapping[str, bool] = {
+    "lower": True,
+    "upper": True,
+    "default": True,
+    "velocity": False,
+    "torque": False,
+    "kp": False,
+    "kd": False,
+    "rotor_inertia": True,
+    "max_target_rate": False,
+}
+_SIGNED = ("lower", "upper", "default")
+
+# What PyYAML lets through when a value does not fit its tag, e.g. `!!int x` or the date 2001-99-99.
+_YAML_VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_MAX_NUMBER = 1e9
+
+
+@dataclass(frozen=True)
+class SafetySpec:
+    """What protects this robot.
+
+    Attributes:
+        safe_action: what to command when the sensors cannot be trusted: ``damp`` (zero position
+            gain) or ``hold`` (repeat the last target).
+        max_tilt: largest angle between the body's z axis and the vertical, rad.
+        max_reading_age: a reading older than this is stale, s.
+    """
+
+    safe_action: str
+    max_tilt: float
+    max_reading_age: float
+
+
+@dataclass(frozen=True)
+class SimulationSpec:
+    """How the simulator builds this robot.
+
+    Attributes:
+        urdf: model file, relative to the simulator's data directory.
+        start_height: height of the base at the start of an episode, m.
+        fall_height: a base below this height has fallen, m.
+    """
+
+    urdf: str
+    start_height: float
+    fall_height: float
+
+
+@dataclass(frozen=True)
+class RobotSpec:
+    """A robot: every vector is in the order of ``joint_names``, shape (n,), SI units, radians.
+
+    Attributes:
+        name: the robot's name, e.g. ``a1``.
+        joint_names: n unique names, the order of every joint vector in this project.
+        lower, upper: limits of joint position, rad.
+        default: the stand from which a run starts, rad.
+        velocity: largest joint velocity, rad/s.
+        torque: largest joint torque, N·m.
+        kp, kd: gains of the joint controller, N·m/rad and N·m·s/rad.
+        rotor_inertia: inertia of the motor seen at the joint, kg·m².
+        max_target_rate: how fast a position target may move, rad/s.
+        legs: leg name -> indices into ``joint_names``.
+        safety: what protects the robot.
+        simulation: how the simulator builds it.
+    """
+
+    name: str
+    joint_names: tuple[str, ...]
+    lower: FloatArray
+    upper: FloatArray
+    default: FloatArray
+    velocity: FloatArray
+    torque: FloatArray
+    kp: FloatArray
+    kd: FloatArray
+    rotor_inertia: FloatArray
+    max_target_rate: FloatArray
+    legs: Mapping[str, tuple[int, ...]]
+    safety: SafetySpec
+    simulation: SimulationSpec
+
+    @property
+    def n_joints(self) -> int:
+        """Number of joints."""
+        return len(self.joint_names)
+
+
+def available_robots() -> list[str]:
+    """Return the names of the robot specs that ship with the package."""
+    return sorted(p.stem for p in (share_dir() / "config" / "robots").glob("*.yaml"))
+
+
+def load_robot(name_or_path: str | Path) -> RobotSpec:
+    """Return the robot spec with a shipped name (``a1``) or in a YAML file.
+
+    Raises:
+        RobotSpecError: no such robot, or the file is unreadable, incomplete or inconsistent.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = share_dir() / "config" / "robots" / f"{name_or_path}.yaml"
+    if not path.is_file():
+        raise RobotSpecError(
+            f"robot '{name_or_path}': no such spec. "
+            f"Shipped: {', '.join(available_robots())}; or give the path of a .yaml file."
+        )
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError, RecursionError, *_YAML_VALUE_ERRORS) as error:
+        raise RobotSpecError(
+            f"{path}: not readable as YAML: {' '.join(str(error).split())}"
+        ) from error
+    return parse_robot(document, where=str(path))
+
+
+def parse_robot(document: object, *, where: str) -> RobotSpec:
+    """Return the spec in a parsed YAML document.
+
+    Raises:
+        RobotSpecError: a field is missing, unknown or inconsistent; the message names it.
+    """
+    top = _mapping(document, where)
+    _only(top, ("name", "joint_defaults", "joints", "legs", "safety", "simulation"), where)
+    joints = _mapping(_get(top, "joints", where), f"{where}: joints")
+    defaults = _mapping(top.get("joint_defaults", {}), f"{where}: joint_defaults")
+    _only(defaults, tuple(_JOINT_FIELDS), f"{where}: joint_defaults")
+    if not joints:
+        raise RobotSpecError(f"{where}: joints: there is none.")
+    columns: dict[str, list[float]] = {field: [] for field in _JOINT_FIELDS}
+    for joint, own in joints.items():
+        place = f"{where}: joint '{joint}'"
+        values = {**defaults, **_mapping(own, place)}
+        _only(values, tuple(_JOINT_FIELDS), place)
+        for field, zero in _JOINT_FIELDS.items():
+            number = _number(_get(values, field, place), f"{place}: {field}")
+            if field not in _SIGNED and (number < 0 or (number == 0 and not zero)):
+                raise RobotSpecError(f"{place}: {field} is {number:g}; it must be positive.")
+            columns[field].append(number)
+        if not columns["lower"][-1] < columns["upper"][-1]:
+            raise RobotSpecError(f"{place}: lower must be below upper.")
+        if not columns["lower"][-1] <= columns["default"][-1] <= columns["upper"][-1]:
+            raise RobotSpecError(f"{place}: default lies outside lower … upper.")
+    arrays = {field: _frozen(values) for field, values in columns.items()}
+    names = tuple(str(joint) for joint in joints)
+    return RobotSpec(
+        name=str(_get(top, "name", where)),
+        joint_names=names,
+        legs=_legs(_get(top, "legs", where), names, f"{where}: legs"),
+        safety=_safety(_get(top, "safety", where), f"{where}: safety"),
+        simulation=_simulation(_get(top, "simulation", where), f"{where}: simulation"),
+        **arrays,
+    )
+
+
+def _legs(node: object, joint_names: tuple[str, ...], where: str) -> Mapping[str, tuple[int, ...]]:
+    legs: dict[str, tuple[int, ...]] = {}
+    for leg, members in _mapping(node, where).items():
+        if not isinstance(members, list) or not members:
+            raise RobotSpecError(f"{where}: '{leg}' must be a list of joints.")
+        unknown = [str(m) for m in members if m not in joint_names]
+        if unknown:
+            raise RobotSpecError(f"{where}: '{leg}' names unknown joints: {', '.join(unknown)}.")
+        legs[str(leg)] = tuple(joint_names.index(m) for m in members)
+    return MappingProxyType(legs)
+
+
+def _safety(node: object, where: str) -> SafetySpec:
+    fields = _mapping(node, where)
+    _only(fields, ("safe_action", "max_tilt", "max_reading_age"), where)
+    action = str(_get(fields, "safe_action", where))
+    if action not in SAFE_ACTIONS:
+        raise RobotSpecError(
+            f"{where}: safe_action '{action}' is unknown. Known: {', '.join(SAFE_ACTIONS)}."
+        )
+    tilt = _positive(_get(fields, "max_tilt", where), f"{where}: max_tilt")
+    if tilt >= math.pi:
+        raise RobotSpecError(f"{where}: max_tilt must be below pi rad, or it limits nothing.")
+    age = _positive(_get(fields, "max_reading_age", where), f"{where}: max_reading_age")
+    return SafetySpec(safe_action=action, max_tilt=tilt, max_reading_age=age)
+
+
+def _simulation(node: object, where: str) -> SimulationSpec:
+    fields = _mapping(node, where)
+    _only(fields, ("urdf", "start_height", "fall_height"), where)
+    return SimulationSpec(
+        urdf=str(_get(fields, "urdf", where)),
+        start_height=_positive(_get(fields, "start_height", where), f"{where}: start_height"),
+        fall_height=_positive(_get(fields, "fall_height", where), f"{where}: fall_height"),
+    )
+
+
+def _frozen(values: list[float]) -> FloatArray:
+    array = np.array(values, dtype=np.float64)
+    array.setflags(write=False)
+    return array
+
+
+def _mapping(node: object, where: str) -> Mapping[str, object]:
+    if not isinstance(node, dict):
+        raise RobotSpecError(f"{where}: expected a mapping, found {type(node).__name__}.")
+    return cast("Mapping[str, object]", node)
+
+
+def _get(node: Mapping[str, object], key: str, where: str) -> object:
+    if key not in node:
+        raise RobotSpecError(f"{where}: '{key}' is missing. It has no default: state it.")
+    return node[key]
+
+
+def _only(node: Mapping[str, object], allowed: tuple[str, ...], where: str) -> None:
+    for key in node:
+        if key not in allowed:
+            raise RobotSpecError(f"{where}: unknown field '{key}'. Known: {', '.join(allowed)}.")
+
+
+def _number(node: object, where: str) -> float:
+    if isinstance(node, bool) or not isinstance(node, (int, float)):
+        found = repr(node[:40]) if isinstance(node, str) else type(node).__name__
+        raise RobotSpecError(f"{where}: expected a number, found {found}.")
+    if not abs(node) <= _MAX_NUMBER:  # nor NaN
+        raise RobotSpecError(f"{where}: must be a finite number within ±{_MAX_NUMBER:g}.")
+    return float(node)
+
+
+def _positive(node: object, where: str) -> float:
+    number = _number(node, where)
+    if number <= 0:
+        raise RobotSpecError(f"{where} is {number:g}; it must be positive.")
+    return number

@@ -1,0 +1,1 @@
+"""Runtimes: a rule made to run."""

@@ -1,0 +1,38 @@
+"""The protocol that every runtime, and anyone's own controller network, follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..plasticity import Array
+
+State = Mapping[str, npt.NDArray[np.generic]]
+"""A whole network state by name: weights, initial weights, traces, tick counter."""
+
+
+class Runtime(Protocol):
+    """A network with memory: observations in, actions out."""
+
+    plasticity_gain: float
+    """Factor on every weight change: 1 as evolved, 0 frozen."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Start a run: draw the initial weights, forget everything else."""
+        ...
+
+    def step(self, observation: Array) -> Array:
+        """Return the action, (n_action,) in [−1, 1], and change the state by one tick."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """A copy of the whole state."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Take a state that :attr:`state` returned."""
+        ...

@@ -1,0 +1,135 @@
+"""What stands between the network and the motors.
+
+Stages, in this order: finite → stale → tilt → range → rate → torque. The first three *trip*: the
+command becomes the robot's safe action, and the report says why. The last three *bound* the target
+positions. No argument turns a stage off. All of it is functions of arrays; time is passed in.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .observation import projected_gravity
+from .robot import FloatArray, RobotSpec
+from .signals import NOTHING_ACTED, Command, Limit, LimitReport, Mode, SensorReading
+
+MAX_STAMP = 1e12  # s; a clock beyond 30,000 years is broken, and arithmetic on it could overflow
+
+
+class Safety:
+    """Checks readings and bounds commands for one robot.
+
+    Args:
+        robot: its limits are the ones that hold.
+        period: time between two targets, s; the rate limit is ``max_target_rate · period``.
+    """
+
+    def __init__(self, robot: RobotSpec, *, period: float) -> None:
+        self._robot = robot
+        self._max_step = robot.max_target_rate * period
+        self._max_stretch = robot.torque / robot.kp
+        self._min_gravity = math.cos(robot.safety.max_tilt)
+        self._low = np.empty(robot.n_joints)
+        self._high = np.empty(robot.n_joints)
+
+    def check(self, reading: SensorReading, now: float) -> LimitReport:
+        """Return whether this reading may drive the network: finite, fresh and upright.
+
+        Args:
+            reading: what was measured.
+            now: time on the clock of ``reading.received``, s.
+        """
+        if (
+            not _finite(
+                reading.joint_position,
+                reading.joint_velocity,
+                reading.orientation,
+                reading.angular_velocity_base,
+            )
+            or not abs(reading.stamp) <= MAX_STAMP
+        ):
+            return LimitReport(Limit.FINITE, "a sensor value is not finite")
+        norm = sum(part * part for part in reading.orientation.tolist())
+        if not 0.98 <= norm <= 1.02:
+            return LimitReport(Limit.FINITE, f"the orientation has norm² {norm:.3g}, not 1")
+        age = now - reading.received
+        if not -1e-9 <= age <= self._robot.safety.max_reading_age:
+            return LimitReport(
+                Limit.STALE,
+                f"the reading is {age * 1e3:.0f} ms old "
+                f"(limit {self._robot.safety.max_reading_age * 1e3:.0f} ms)",
+            )
+        upright = -projected_gravity(reading.orientation)[2]
+        if upright < self._min_gravity:
+            tilt = math.acos(max(-1.0, min(1.0, upright)))
+            return LimitReport(
+                Limit.TILT,
+                f"the body is tilted by {tilt:.2f} rad (limit {self._robot.safety.max_tilt:.2f})",
+            )
+        return NOTHING_ACTED
+
+    def bound(
+        self, target: FloatArray, last_position: FloatArray, joint_position: FloatArray
+    ) -> tuple[FloatArray, LimitReport]:
+        """Return the target within range, rate and torque, and which of the three acted.
+
+        A target that is not finite trips and comes back as ``last_position``. The torque stage
+        bounds the spring part kp·|q* − q| by the joint's torque; where that would leave the joint's
+        range, the range wins. A run that starts outside the range moves inwards at the rate limit.
+
+        Args:
+            target: (n,) wanted positions, rad.
+            last_position: (n,) positions commanded before, rad; must be finite.
+            joint_position: (n,) measured positions, rad; must be finite.
+        """
+        if not _finite(target):
+            return last_position.copy(), LimitReport(
+                Limit.FINITE, "the network's output is not finite"
+            )
+        robot, low, high = self._robot, self._low, self._high
+        ranged = np.minimum(np.maximum(target, robot.lower), robot.upper)
+        np.subtract(last_position, self._max_step, out=low)
+        np.add(last_position, self._max_step, out=high)
+        rated = np.minimum(np.maximum(ranged, low), high)
+        np.subtract(joint_position, self._max_stretch, out=low)
+        np.add(joint_position, self._max_stretch, out=high)
+        bounded = np.minimum(np.maximum(rated, low), high)
+        np.maximum(bounded, np.minimum(robot.lower, last_position), out=bounded)
+        np.minimum(bounded, np.maximum(robot.upper, last_position), out=bounded)
+        if (bounded == target).all():
+            return bounded, NOTHING_ACTED
+        acted = Limit.NONE
+        if (ranged != target).any():
+            acted |= Limit.RANGE
+        if (rated != ranged).any():
+            acted |= Limit.RATE
+        if (bounded != rated).any():
+            acted |= Limit.TORQUE
+        return bounded, LimitReport(acted)
+
+    def safe_command(self, last_position: FloatArray, report: LimitReport) -> Command:
+        """Return the command for a report that tripped.
+
+        A tilted robot always damps; otherwise the robot's declared ``safe_action`` holds.
+
+        Args:
+            last_position: (n,) positions commanded before, rad; must be finite.
+            report: why.
+        """
+        robot = self._robot
+        if robot.safety.safe_action == "hold" and not report.acted & Limit.TILT:
+            return Command(Mode.POSITION, last_position.copy(), robot.kp, robot.kd, report)
+        return damp_command(robot, report)
+
+
+def damp_command(robot: RobotSpec, report: LimitReport = NOTHING_ACTED) -> Command:
+    """Return the command under which the robot sinks slowly: zero kp, the spec's kd."""
+    zero = np.zeros(robot.n_joints)
+    return Command(Mode.DAMP, zero, zero, robot.kd, report)
+
+
+def _finite(*arrays: FloatArray) -> bool:
+    # NaN and inf survive a sum; a sum of finite values that overflows is no sensor value either.
+    return all(math.isfinite(sum(array.tolist())) for array in arrays)

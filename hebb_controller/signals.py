@@ -1,0 +1,96 @@
+"""The seam between robot, simulator and node: a reading comes in, a command goes out.
+
+SI units and radians; vectors are in the order of ``RobotSpec.joint_names``. Frames follow REP 103:
+x forward, y left, z up; quaternions are (x, y, z, w).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from .robot import FloatArray
+
+
+class Mode(enum.Enum):
+    """What the joint controllers do with a command."""
+
+    POSITION = "position"  # torque = clip(kp·(position − q) − kd·q̇)
+    DAMP = "damp"  # torque = clip(−kd·q̇): the robot sinks slowly
+    OFF = "off"  # no torque
+
+
+class Limit(enum.Flag):
+    """The safety stages, in the order in which they are tested."""
+
+    NONE = 0
+    FINITE = enum.auto()
+    STALE = enum.auto()
+    TILT = enum.auto()
+    RANGE = enum.auto()
+    RATE = enum.auto()
+    TORQUE = enum.auto()
+
+
+TRIPS = (Limit.FINITE, Limit.STALE, Limit.TILT)
+"""Limits that replace the command by the robot's safe action; the others only bound it."""
+
+
+@dataclass(frozen=True)
+class LimitReport:
+    """Which safety stages acted on a command.
+
+    Attributes:
+        acted: every stage that changed the command.
+        detail: one line for people, empty when no stage tripped.
+    """
+
+    acted: Limit
+    detail: str = ""
+
+    @property
+    def tripped(self) -> bool:
+        """Whether the command was replaced by the robot's safe action."""
+        return self.acted in TRIPS
+
+
+NOTHING_ACTED = LimitReport(Limit.NONE)
+
+
+@dataclass(frozen=True)
+class SensorReading:
+    """What the robot measured at one moment.
+
+    Attributes:
+        stamp: when it was measured, s, on the robot's or the simulator's clock.
+        received: when it arrived, s, on the reader's steady clock; only staleness uses it.
+        joint_position: (n,) rad.
+        joint_velocity: (n,) rad/s.
+        orientation: (4,) quaternion xyzw, rotates body vectors into the world.
+        angular_velocity_base: (3,) rad/s, in the body's frame.
+    """
+
+    stamp: float
+    received: float
+    joint_position: FloatArray
+    joint_velocity: FloatArray
+    orientation: FloatArray
+    angular_velocity_base: FloatArray
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the joint controllers shall do.
+
+    Attributes:
+        mode: POSITION, DAMP or OFF.
+        position: (n,) targets, rad; without meaning unless ``mode`` is POSITION.
+        kp, kd: (n,) gains, N·m/rad and N·m·s/rad.
+        limits: which safety stages acted.
+    """
+
+    mode: Mode
+    position: FloatArray
+    kp: FloatArray
+    kd: FloatArray
+    limits: LimitReport = NOTHING_ACTED

@@ -1,0 +1,1 @@
+"""Evolving rules. Knows no simulator: it is given a function that runs an episode."""

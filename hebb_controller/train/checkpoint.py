@@ -1,0 +1,55 @@
+"""Checkpoints: everything that a run needs to go on as if it had not stopped; no pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+from ..errors import TrainingError
+from ..rule_file import Json
+
+NAME = "checkpoint.safetensors"
+
+
+def save_checkpoint(
+    directory: Path, arrays: dict[str, npt.NDArray[np.float32]], document: dict[str, Json]
+) -> None:
+    """Write a checkpoint; it appears whole or not at all.
+
+    Args:
+        directory: of the run.
+        arrays: what :meth:`Evolution.arrays` returned.
+        document: everything else, as JSON.
+    """
+    partial = directory / f".{NAME}.{os.getpid()}"
+    metadata = {"checkpoint": json.dumps(document, sort_keys=True)}
+    partial.write_bytes(safetensors.numpy.save(arrays, metadata=metadata))
+    partial.replace(directory / NAME)
+
+
+def load_checkpoint(
+    directory: Path,
+) -> tuple[dict[str, npt.NDArray[np.float32]], dict[str, Json]]:
+    """Return what :func:`save_checkpoint` wrote.
+
+    Raises:
+        TrainingError: there is no checkpoint, or it is damaged.
+    """
+    path = directory / NAME
+    if not path.is_file():
+        raise TrainingError(
+            f"{path}: no such checkpoint. Name the --out of a run that was stopped."
+        )
+    try:
+        with safe_open(path, framework="numpy") as file:
+            document = json.loads(file.metadata()["checkpoint"])
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{path}: not a checkpoint, or damaged: {error}.") from error
+    return arrays, document

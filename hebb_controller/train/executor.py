@@ -1,0 +1,100 @@
+"""Where tasks run: anything that makes a ``concurrent.futures.Executor``."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from types import TracebackType
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ExecutorFactory = Callable[[], Executor]
+MAX_REBUILDS = 3
+
+
+def local_processes(workers: int) -> ExecutorFactory:
+    """Return a factory of pools of worker processes, one numeric thread each."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # inherited by the workers
+
+    def make() -> Executor:
+        return ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(os.getpid(),),
+        )
+
+    return make
+
+
+def _start_worker(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    # A worker waits on a pipe whose other end it holds itself: it would outlive a killed parent.
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+class TaskRunner:
+    """Runs tasks and returns their results in order, on a pool that is rebuilt when it breaks.
+
+    Args:
+        factory: makes a pool.
+    """
+
+    def __init__(self, factory: ExecutorFactory) -> None:
+        self._factory = factory
+        self._pool = factory()
+
+    def __enter__(self) -> TaskRunner:  # noqa: PYI034 - typing.Self needs Python 3.11
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
+        """Return ``[function(task) for task in tasks]``.
+
+        Raises:
+            BrokenExecutor: the pool broke more than ``MAX_REBUILDS`` times in a row.
+        """
+        results: dict[int, R] = {}
+        for attempt in range(MAX_REBUILDS + 1):
+            try:
+                self._collect(function, tasks, results)
+            except BrokenExecutor:
+                if attempt == MAX_REBUILDS:
+                    raise
+                self._pool.shutdown(wait=False, cancel_futures=True)
+                self._pool = self._factory()
+            else:
+                break
+        return [results[i] for i in range(len(tasks))]
+
+    def _collect(
+        self, function: Callable[[T], R], tasks: Sequence[T], results: dict[int, R]
+    ) -> None:
+        futures: Iterable[tuple[int, Future[R]]] = [
+            (i, self._pool.submit(function, task))
+            for i, task in enumerate(tasks)
+            if i not in results
+        ]
+        for i, future in futures:
+            results[i] = future.result()

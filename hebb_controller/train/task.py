@@ -1,0 +1,98 @@
+"""What a worker process does: a mean, seeds and conditions in, fitness out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..controller import Controller, controller_for
+from ..errors import HebbError
+from ..record import EpisodeRecord
+from ..robot import load_robot
+from .genome import Genome
+from .metrics import RewardSpec, fitness
+
+Condition_contra = TypeVar("Condition_contra", contravariant=True)
+C = TypeVar("C")
+
+FAILED = -10.0
+"""Fitness of a candidate whose numbers are not finite: below anything an episode can earn."""
+
+
+class Evaluate(Protocol[Condition_contra]):
+    """Runs one episode; must be picklable, and give the same bits for the same arguments."""
+
+    def __call__(
+        self, controller: Controller, condition: Condition_contra, seed: int
+    ) -> EpisodeRecord:
+        """Return what happened in the episode."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task(Generic[C]):
+    """A share of one generation.
+
+    Attributes:
+        genome: how a vector becomes a rule.
+        reward: what is rewarded.
+        evaluate: runs an episode.
+        robot: name of the robot spec.
+        mean: (size,) centre of the population.
+        sigma: standard deviation of the population.
+        candidates: (noise seed, sign) per candidate: vector = mean + sign · sigma · noise.
+        episodes: (condition, seed) per episode, the same for all candidates.
+    """
+
+    genome: Genome
+    reward: RewardSpec
+    evaluate: Evaluate[C]
+    robot: str
+    mean: npt.NDArray[np.float32]
+    sigma: float
+    candidates: tuple[tuple[int, int], ...]
+    episodes: tuple[tuple[C, int], ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What came out of one candidate.
+
+    Attributes:
+        fitness: per episode.
+        ticks: control ticks that were run.
+    """
+
+    fitness: tuple[float, ...]
+    ticks: int
+
+
+def noise(seed: int, size: int) -> npt.NDArray[np.float32]:
+    """Return the direction of a mirrored pair, (size,) standard normal."""
+    return np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
+
+
+def run_task(task: Task[C]) -> list[Score]:
+    """Return the score of every candidate of a task, in order."""
+    robot = load_robot(task.robot)
+    scores = []
+    for seed, sign in task.candidates:
+        vector = task.mean + np.float32(sign * task.sigma) * noise(seed, task.genome.size)
+        try:
+            controller = controller_for(task.genome.rule(vector), robot)
+        except HebbError:
+            scores.append(Score((FAILED,) * len(task.episodes), 0))
+            continue
+        records = [task.evaluate(controller, *episode) for episode in task.episodes]
+        values = [fitness(record, task.reward) for record in records]
+        scores.append(
+            Score(
+                tuple(value if math.isfinite(value) else FAILED for value in values),
+                sum(record.ticks for record in records),
+            )
+        )
+    return scores

@@ -1,0 +1,199 @@
+"""A training run: generations, a log, checkpoints, and the rule at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Generic
+
+import numpy as np
+
+from ..errors import TrainingError
+from ..robot import FloatArray
+from ..rule_file import Json
+from .checkpoint import load_checkpoint, save_checkpoint
+from .evolution import Evolution, EvolutionSpec
+from .executor import ExecutorFactory, TaskRunner
+from .genome import Genome
+from .metrics import RewardSpec
+from .task import C, Evaluate, Score, Task, run_task
+
+LOG_NAME = "log.jsonl"
+CANDIDATES_PER_TASK = 4
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """A run; together with the conditions it decides every bit of the result.
+
+    Attributes:
+        robot: name of the robot spec.
+        genome: what is evolved.
+        evolution: how.
+        reward: towards what.
+        generations: how long.
+        seed: of everything random.
+    """
+
+    robot: str
+    genome: Genome
+    evolution: EvolutionSpec
+    reward: RewardSpec
+    generations: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A line of the log.
+
+    Attributes:
+        generation: counted from 1.
+        fitness: of the mean itself, on this generation's episodes.
+        population_fitness: mean over the population.
+        best_fitness: of the best candidate.
+        sigma: the population's standard deviation.
+        ticks: control ticks since the start of the run.
+        seconds: wall time of this generation.
+    """
+
+    generation: int
+    fitness: float
+    population_fitness: float
+    best_fitness: float
+    sigma: float
+    ticks: int
+    seconds: float
+
+
+class Trainer(Generic[C]):
+    """Runs a training; iterate over :meth:`run`.
+
+    Args:
+        spec: the run.
+        evaluate: runs an episode.
+        conditions: generation -> what each candidate is put through in it.
+        directory: where the log and the checkpoint go; made if it does not exist.
+        resume: whether to continue what is there.
+
+    Raises:
+        TrainingError: there is a run in the directory and ``resume`` is false, or the other way
+            round, or that run had another spec.
+    """
+
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        evaluate: Evaluate[C],
+        conditions: Callable[[int], tuple[C, ...]],
+        directory: Path,
+        *,
+        resume: bool = False,
+    ) -> None:
+        self.spec = spec
+        self._evaluate = evaluate
+        self._conditions = conditions
+        self._directory = directory
+        rng = np.random.default_rng((spec.seed, 0))
+        self.evolution = Evolution(spec.evolution, spec.genome.start(rng))
+        self.ticks = 0
+        self.seconds = 0.0
+        log = directory / LOG_NAME
+        if resume:
+            self._continue(log)
+        elif log.exists():
+            raise TrainingError(
+                f"{directory}: holds a run already. Add --resume to continue it, "
+                f"or name another --out."
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def run(self, factory: ExecutorFactory) -> Iterator[Generation]:
+        """Yield the log line of every generation that was still to be done."""
+        with TaskRunner(factory) as runner:
+            while self.evolution.generation < self.spec.generations:
+                line = self._generation(runner)
+                with (self._directory / LOG_NAME).open("a", encoding="utf-8") as log:
+                    log.write(json.dumps(asdict(line)) + "\n")
+                self._save()
+                yield line
+
+    def _generation(self, runner: TaskRunner) -> Generation:
+        start = time.monotonic()
+        spec, evolution = self.spec, self.evolution
+        rng = np.random.default_rng((spec.seed, 1, evolution.generation))
+        seeds = [int(seed) for seed in rng.integers(2**62, size=spec.evolution.pairs)]
+        conditions = self._conditions(evolution.generation)
+        episodes = tuple(
+            (condition, int(seed))
+            for condition, seed in zip(
+                conditions, rng.integers(2**31, size=len(conditions)), strict=True
+            )
+        )
+        candidates = [(seed, sign) for seed in seeds for sign in (1, -1)] + [(0, 0)]
+        tasks = [
+            Task(
+                spec.genome,
+                spec.reward,
+                self._evaluate,
+                spec.robot,
+                evolution.mean,
+                evolution.sigma,
+                tuple(candidates[i : i + CANDIDATES_PER_TASK]),
+                episodes,
+            )
+            for i in range(0, len(candidates), CANDIDATES_PER_TASK)
+        ]
+        scores: list[Score] = [score for part in runner.map(run_task, tasks) for score in part]
+        fitness: FloatArray = np.array([score.fitness for score in scores])
+        population, centre = fitness[:-1], fitness[-1]
+        sigma = evolution.sigma
+        evolution.tell(seeds, population)
+        self.ticks += sum(score.ticks for score in scores)
+        seconds = time.monotonic() - start
+        self.seconds += seconds
+        return Generation(
+            generation=evolution.generation,
+            fitness=float(centre.mean()),
+            population_fitness=float(population.mean()),
+            best_fitness=float(population.mean(axis=1).max()),
+            sigma=sigma,
+            ticks=self.ticks,
+            seconds=seconds,
+        )
+
+    def _document(self) -> dict[str, Json]:
+        # through JSON, so that it compares equal to what was read back
+        spec: Json = json.loads(json.dumps(asdict(self.spec)))
+        return {"spec": spec}
+
+    def _save(self) -> None:
+        save_checkpoint(
+            self._directory,
+            self.evolution.arrays(),
+            {
+                **self._document(),
+                "generation": self.evolution.generation,
+                "ticks": self.ticks,
+                "seconds": self.seconds,
+            },
+        )
+
+    def _continue(self, log: Path) -> None:
+        arrays, document = load_checkpoint(self._directory)
+        if document["spec"] != self._document()["spec"]:
+            raise TrainingError(
+                f"{self._directory}: was started with other options. "
+                f"Repeat the options of that run, or name another --out."
+            )
+        generation = document["generation"]
+        assert isinstance(generation, int)  # noqa: S101 - written by _save
+        self.evolution.restore(generation, arrays)
+        self.ticks = int(str(document["ticks"]))
+        self.seconds = float(str(document["seconds"]))
+        # A run that was killed may have logged a generation that no checkpoint holds.
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        log.write_text("".join(line + "\n" for line in lines[:generation]), encoding="utf-8")

@@ -1,0 +1,108 @@
+"""Start the controller node, and by default configure and activate it.
+
+ros2 launch hebb_controller controller.launch.py rule_file:=/path/to/a.rule.safetensors
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, RegisterEventHandler, Shutdown
+from launch.conditions import IfCondition
+from launch.events import matches_action
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
+from lifecycle_msgs.msg import Transition
+
+from launch import LaunchDescription
+
+SHARE = Path(get_package_share_directory("hebb_controller"))
+
+# argument -> (default, description, type of the node's parameter of that name)
+ARGUMENTS = {
+    "robot": ("a1", "Name of a shipped robot spec, or path of a .yaml file.", str),
+    "rule_file": (
+        str(SHARE / "rules" / "a1_walk.rule.safetensors"),
+        "Path of the rule file that drives the robot.",
+        str,
+    ),
+    "rule_dir": ("", "If set, rule swaps load from inside this directory only.", str),
+    "tick_source": ("timer", "What the control loop waits for: timer or sensor.", str),
+    "lock_step": ("false", "Answer every reading, for a simulator that waits for it.", bool),
+    "sensor_timeout": ("0.1", "Sensors quiet for longer than this damp the robot, s.", float),
+    "plasticity_gain": ("1.0", "Factor on every weight change: 0 is frozen.", float),
+    "seed": ("0", "Seed of the initial weights; -1 draws them from entropy.", int),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the node, its arguments, and the transitions."""
+    controller = LifecycleNode(
+        package="hebb_controller",
+        executable="controller_node",
+        name="controller_node",
+        namespace=LaunchConfiguration("namespace"),
+        output="screen",
+        parameters=[
+            LaunchConfiguration("params_file"),
+            {
+                name: ParameterValue(LaunchConfiguration(name), value_type=kind)
+                for name, (_, _, kind) in ARGUMENTS.items()
+            },
+        ],
+        on_exit=Shutdown(reason="the controller node has ended"),
+    )
+
+    def change(transition: int) -> EmitEvent:
+        return EmitEvent(
+            event=ChangeState(
+                lifecycle_node_matcher=matches_action(controller), transition_id=transition
+            )
+        )
+
+    autostart = IfCondition(LaunchConfiguration("autostart"))
+    activate = OnStateTransition(
+        target_lifecycle_node=controller,
+        start_state="configuring",
+        goal_state="inactive",
+        entities=[change(Transition.TRANSITION_ACTIVATE)],
+    )
+    refused = OnStateTransition(
+        target_lifecycle_node=controller,
+        start_state="configuring",
+        goal_state="unconfigured",
+        entities=[LogInfo(msg="controller_node could not be configured; its reason is above")],
+    )
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, (default, text, _) in ARGUMENTS.items()
+            ),
+            DeclareLaunchArgument(
+                "params_file",
+                default_value=str(SHARE / "config" / "controller.yaml"),
+                description="YAML file of further parameters of the controller node.",
+            ),
+            DeclareLaunchArgument(
+                "namespace", default_value="", description="Namespace of the node and its topics."
+            ),
+            DeclareLaunchArgument(
+                "autostart",
+                default_value="true",
+                description="Whether to configure and activate the node.",
+            ),
+            RegisterEventHandler(activate, condition=autostart),
+            RegisterEventHandler(refused),
+            controller,
+            EmitEvent(
+                event=ChangeState(
+                    lifecycle_node_matcher=matches_action(controller),
+                    transition_id=Transition.TRANSITION_CONFIGURE,
+                ),
+                condition=autostart,
+            ),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""The simulated robot: PyBullet behind the same seam as a real one."""

@@ -1,0 +1,123 @@
+"""One episode: a controller drives the simulated robot, and what happened is recorded."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hebb_controller.controller import Controller
+from hebb_controller.observation import wrap_angle, yaw
+from hebb_controller.record import EpisodeRecord
+from hebb_controller.robot import FloatArray, load_robot
+
+from .damage import Damage
+from .world import World
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What an episode puts a controller through.
+
+    Attributes:
+        duration: s.
+        damages: put in force at ``onset``.
+        onset: s after the start.
+        healed: s after the start at which the damages are taken back.
+        weight_seed: seed of the initial weights; None to draw them from the episode's seed.
+    """
+
+    duration: float
+    damages: tuple[Damage, ...] = ()
+    onset: float = 0.0
+    healed: float = math.inf
+    weight_seed: int | None = None
+
+
+@functools.cache
+def world_for(robot: str) -> World:
+    """Return this process's world for a robot; made once, since PyBullet does not give it all back."""
+    return World(load_robot(robot))
+
+
+@dataclass(frozen=True)
+class EpisodeRunner:
+    """Runs episodes on one robot; may be sent to another process, which has its own world.
+
+    Attributes:
+        robot: name of the robot spec.
+    """
+
+    robot: str
+
+    def __call__(self, controller: Controller, condition: Condition, seed: int) -> EpisodeRecord:
+        """Return what happened in one episode; the same seed gives the same bits.
+
+        Args:
+            controller: is reset first.
+            condition: what the episode puts it through.
+            seed: of the pose and, unless the condition has its own, of the initial weights.
+        """
+        return run_episode(controller, world_for(self.robot), condition, seed)
+
+
+def run_episode(
+    controller: Controller, world: World, condition: Condition, seed: int
+) -> EpisodeRecord:
+    """Return what happened in one episode; see :class:`EpisodeRunner`."""
+    pose_rng = np.random.default_rng((seed, 0))
+    weights = condition.weight_seed
+    weight_rng = np.random.default_rng((seed if weights is None else weights, 1))
+    reading = world.reset(pose_rng)
+    controller.reset(weight_rng, reading.joint_position)
+    ticks = round(condition.duration / world.tick_period)
+    onset = round(condition.onset / world.tick_period)
+    healed = condition.healed / world.tick_period
+    rows: list[tuple[float, ...]] = []
+    joints: list[FloatArray] = []
+    damaged: list[bool] = []
+    origin = world.base().position
+    start_yaw = last_yaw = yaw(reading.orientation)
+    heading = 0.0
+    fall_height = world.robot.simulation.fall_height
+    fallen = False
+    for tick in range(ticks):
+        in_force: Sequence[Damage] = condition.damages if onset <= tick < healed else ()
+        if tuple(in_force) != world.damages:
+            world.damage(in_force)
+        command = controller.step(reading, reading.received)
+        if command.limits.tripped:
+            fallen = True
+            break
+        reading = world.step(command)
+        base = world.base()
+        now_yaw = yaw(reading.orientation)
+        heading += wrap_angle(now_yaw - last_yaw)
+        last_yaw = now_yaw
+        joints.append(reading.joint_position)
+        rows.append((*base.position, heading, base.power))
+        damaged.append(bool(in_force))
+        if base.position[2] < fall_height:
+            fallen = True
+            break
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), 5)
+    angles = np.array(joints, dtype=np.float64).reshape(len(rows), world.robot.n_joints)
+    beyond = np.maximum(world.robot.lower - angles, angles - world.robot.upper)
+    return EpisodeRecord(
+        period=world.tick_period,
+        duration=condition.duration,
+        position=_in_heading_frame(table[:, :3] - origin, start_yaw),
+        heading=table[:, 3],
+        power=table[:, 4],
+        damaged=np.array(damaged, dtype=np.bool_),
+        beyond_limits=np.maximum(beyond, 0.0).max(axis=1),
+        fallen=fallen,
+    )
+
+
+def _in_heading_frame(displacement: FloatArray, heading: float) -> FloatArray:
+    cosine, sine = math.cos(heading), math.sin(heading)
+    return displacement @ np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])

@@ -1,0 +1,271 @@
+"""Small robots, rules and runs that several directories of tests share.
+
+It lies on the path of worker processes, too: what they have to unpickle is defined here.
+"""
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from hebb_controller.network import InitialSpec
+from hebb_controller.observation import Channel, observation_size
+from hebb_controller.plasticity import RULE_KINDS, UpdateSpec
+from hebb_controller.record import EpisodeRecord
+from hebb_controller.robot import RobotSpec, parse_robot
+from hebb_controller.rule_file import (
+    Contract,
+    Rule,
+    RuleHeader,
+    joint_contracts,
+    make_rule,
+)
+from hebb_controller.signals import SensorReading
+from hebb_controller.train.evolution import EvolutionSpec
+from hebb_controller.train.genome import Genome
+from hebb_controller.train.metrics import RewardSpec
+from hebb_controller.train.trainer import TrainingSpec
+
+PERIOD = 0.125  # s; like every number below a binary fraction, so that sums are exact
+
+# Two joints. At the period above a target may move by 0.25 rad and 0.5 rad in a tick; the torque
+# limits allow the targets to be 0.5 rad and 2 rad away from the joints.
+DOCUMENT: Mapping[str, object] = {
+    "name": "toy",
+    "joint_defaults": {"kd": 1.0, "rotor_inertia": 0.0, "velocity": 8.0},
+    "joints": {
+        "knee": {
+            "lower": -1.0,
+            "upper": 1.5,
+            "default": 0.25,
+            "torque": 4.0,
+            "kp": 8.0,
+            "max_target_rate": 2.0,
+        },
+        "hip": {
+            "lower": -4.0,
+            "upper": 4.0,
+            "default": 0.0,
+            "torque": 32.0,
+            "kp": 16.0,
+            "max_target_rate": 4.0,
+        },
+    },
+    "legs": {"left": ["knee", "hip"]},
+    "safety": {"safe_action": "damp", "max_tilt": 1.0, "max_reading_age": 0.25},
+    "simulation": {"urdf": "toy.urdf", "start_height": 0.5, "fall_height": 0.25},
+}
+
+UPRIGHT = (0.0, 0.0, 0.0, 1.0)
+CHANNELS = (
+    Channel("joint_position", scale=1.0, clip=4.0),
+    Channel("tracking_error", scale=1.0, clip=4.0),
+    Channel("clock", scale=1.0, clip=1.0),
+)
+
+
+def toy_document() -> dict[str, object]:
+    """Return a copy of the toy's spec that may be changed."""
+    return copy.deepcopy(dict(DOCUMENT))
+
+
+def toy_robot(*, safe_action: str = "damp") -> RobotSpec:
+    """Return the robot of two joints."""
+    document = toy_document()
+    document["safety"] = {**DOCUMENT["safety"], "safe_action": safe_action}
+    return parse_robot(document, where="toy")
+
+
+def write_toy_robot(directory: Path) -> str:
+    """Return the path of a file with the spec of the robot of two joints."""
+    path = directory / "toy.yaml"
+    path.write_text(yaml.safe_dump(toy_document(), sort_keys=False), encoding="utf-8")
+    return str(path)
+
+
+def toy_reading(robot: RobotSpec, stamp: float = 0.0, **fields: object) -> SensorReading:
+    """Return the reading of a robot that stands still in its default pose."""
+    reading = SensorReading(
+        stamp=stamp,
+        received=stamp,
+        joint_position=robot.default.copy(),
+        joint_velocity=np.zeros(robot.n_joints),
+        orientation=np.array(UPRIGHT),
+        angular_velocity_base=np.zeros(3),
+    )
+    arrays = {
+        name: np.array(value, dtype=np.float64) if isinstance(value, (tuple, list)) else value
+        for name, value in fields.items()
+    }
+    return replace(reading, **arrays)
+
+
+def update_spec(**fields: object) -> UpdateSpec:
+    """Return the plain update of the method, with other fields where they are given."""
+    plain = UpdateSpec(
+        interval=1,
+        trace_window=1.0,
+        decay=0.0,
+        normalisation="none",
+        bound=1.0,
+        learning_rate=0.5,
+    )
+    return replace(plain, **fields)
+
+
+def toy_contract(robot: RobotSpec, channels: Sequence[Channel] = CHANNELS) -> Contract:
+    """Return the contract of a rule trained on this robot with an action scale of 0.5 rad."""
+    return Contract(
+        robot=robot.name,
+        actuator="pd",
+        latency_ticks=0,
+        channels=tuple(channels),
+        joints=joint_contracts(robot, [0.5] * robot.n_joints),
+    )
+
+
+def toy_rule(
+    kind: str = "ABCD_eta",
+    *,
+    seed: int = 0,
+    robot: RobotSpec | None = None,
+    channels: Sequence[Channel] = CHANNELS,
+    hidden: Sequence[int] = (5,),
+    update: UpdateSpec | None = None,
+    initial: InitialSpec | None = None,
+    scale: float = 0.5,
+    tick_period: float = PERIOD,
+) -> Rule:
+    """Return a rule with random coefficients."""
+    robot = robot or toy_robot()
+    sizes = (observation_size(channels, robot.n_joints), *hidden, robot.n_joints)
+    initial = initial or InitialSpec("uniform", 0.5)
+    names = [*RULE_KINDS[kind].tensors, *(["initial"] if initial.distribution == "evolved" else [])]
+    rng = np.random.default_rng(seed)
+    layers = [
+        {
+            name: (scale * rng.standard_normal((n_out, n_in))).astype(np.float32)
+            for name in names
+        }
+        for n_in, n_out in zip(sizes, sizes[1:], strict=False)
+    ]
+    header = RuleHeader(
+        format_version=1,
+        kind=kind,
+        layer_sizes=sizes,
+        update=update or update_spec(),
+        initial=initial,
+        tick_period=tick_period,
+        contract=toy_contract(robot, channels),
+        provenance={"made": "by hand", "seeds": [1, 2]},
+        license="Apache-2.0",
+    )
+    return make_rule(header, layers)
+
+
+def toy_genome() -> Genome:
+    """Return a genome for the robot of two joints: 6-2, kind A, 12 numbers."""
+    robot = toy_robot()
+    return Genome(
+        kind="A",
+        layer_sizes=(observation_size(CHANNELS, robot.n_joints), robot.n_joints),
+        update=update_spec(),
+        initial=InitialSpec("uniform", 0.5),
+        tick_period=PERIOD,
+        contract=toy_contract(robot),
+        eta_max=0.1,
+        start_scale=0.5,
+    )
+
+
+def toy_training(robot_file: str, *, generations: int = 4, seed: int = 7) -> TrainingSpec:
+    """Return a run that takes well under a second: 6 pairs, episodes of 8 ticks."""
+    return TrainingSpec(
+        robot=robot_file,
+        genome=toy_genome(),
+        evolution=EvolutionSpec(
+            pairs=6,
+            sigma=0.2,
+            sigma_decay=0.9,
+            sigma_min=0.05,
+            step=0.1,
+            step_decay=0.95,
+            step_min=0.01,
+        ),
+        reward=RewardSpec(
+            target=1.0, limit=1.0, fast=0.0, heading=0.0, sideways=0.0, power=0.0, fall=0.5
+        ),
+        generations=generations,
+        seed=seed,
+    )
+
+
+def make_record(
+    position: object, *, period: float = PERIOD, duration: float | None = None, **fields: object
+) -> EpisodeRecord:
+    """Return a record of an episode without heading, power, damage or fall but where they are given.
+
+    Args:
+        position: (T, 3) m.
+        period: s.
+        duration: s; as long as there are rows if it is not given.
+        **fields: other fields of the record.
+    """
+    rows = np.array(position, dtype=np.float64).reshape(-1, 3)
+    record = EpisodeRecord(
+        period=period,
+        duration=len(rows) * period if duration is None else duration,
+        position=rows,
+        heading=np.zeros(len(rows)),
+        power=np.zeros(len(rows)),
+        damaged=np.zeros(len(rows), dtype=np.bool_),
+        beyond_limits=np.zeros(len(rows)),
+        fallen=False,
+    )
+    return replace(record, **fields)
+
+
+@dataclass(frozen=True)
+class ToyCondition:
+    """What happens in a toy episode.
+
+    Attributes:
+        crash_once: a file; the process that finds it absent makes it and dies.
+        spoil: whether every second candidate's record holds NaN.
+    """
+
+    crash_once: str = ""
+    spoil: bool = False
+
+
+def slide(controller: object, condition: ToyCondition, seed: int) -> EpisodeRecord:
+    """Return an episode in which the first action is the speed: no simulator, but a real controller."""
+    if condition.crash_once and not os.path.exists(condition.crash_once):  # noqa: PTH110 - a worker
+        Path(condition.crash_once).touch()
+        os._exit(1)
+    controller.reset(np.random.default_rng(seed))
+    x, rows = 0.0, []
+    for tick in range(8):
+        controller.step(toy_reading(controller.robot, tick * PERIOD), tick * PERIOD)
+        x += float(controller.last_action[0]) * PERIOD
+        rows.append((x, 0.0, 0.0))
+    if condition.spoil and x < 0:
+        rows[3] = (np.nan, 0.0, 0.0)
+    return make_record(rows)
+
+
+class InlineExecutor(Executor):
+    """Runs everything at once, in this process."""
+
+    def submit(self, function, /, *arguments, **named):
+        future: Future = Future()
+        try:
+            future.set_result(function(*arguments, **named))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the future
+            future.set_exception(error)
+        return future
