@@ -20,7 +20,7 @@ from ..train.trainer import TrainingSpec
 CHANNELS = (
     Channel("gravity", scale=1.0, clip=5.0),
     Channel("angular_velocity", scale=0.25, clip=5.0),
-    Channel("heading", scale=1.0, clip=1.0),
+    Channel("heading", scale=3.0, clip=3.0),
     Channel("joint_position", scale=2.0, clip=5.0),
     Channel("joint_velocity", scale=0.1, clip=5.0),
     Channel("tracking_error", scale=2.0, clip=5.0),
@@ -69,27 +69,27 @@ def fast(*, seed: int, generations: int | None) -> Preset:
         evolution=EvolutionSpec(
             pairs=32,
             sigma=0.1,
-            sigma_decay=1.0,
-            sigma_min=0.02,
+            sigma_decay=0.997,
+            sigma_min=0.03,
             step=0.03,
-            step_decay=1.0,
-            step_min=0.002,
+            step_decay=0.997,
+            step_min=0.008,
         ),
         reward=RewardSpec(
-            target=0.6, limit=0.75, fast=2.0, heading=0.3, sideways=0.1, power=0.0002, fall=0.3
+            target=0.6, limit=0.75, fast=2.0, heading=0.6, sideways=0.1, power=0.0002, fall=0.6
         ),
-        generations=260 if generations is None else generations,
+        generations=340 if generations is None else generations,
         seed=seed,
     )
-    return Preset(spec, _undamaged)
+    return Preset(spec, _short_then_long)
 
 
 PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast}
 
 
-def _undamaged(generation: int) -> tuple[Condition, ...]:
-    del generation
-    return (Condition(duration=5.0),)
+def _short_then_long(generation: int) -> tuple[Condition, ...]:
+    """Return one undamaged episode: short until it walks, then long enough to drift or fall."""
+    return (Condition(duration=5.0 if generation < 130 else 10.0),)
 
 
 def _contract(robot: RobotSpec) -> Contract:
