@@ -33,7 +33,7 @@ class TrainingSpec:
         robot: name of the robot spec.
         genome: what is evolved.
         evolution: how.
-        reward: towards what.
+        rewards: towards what: (first generation, reward), in order, the first from generation 0.
         generations: how long.
         seed: of everything random.
     """
@@ -41,7 +41,7 @@ class TrainingSpec:
     robot: str
     genome: Genome
     evolution: EvolutionSpec
-    reward: RewardSpec
+    rewards: tuple[tuple[int, RewardSpec], ...]
     generations: int
     seed: int
 
@@ -127,6 +127,7 @@ class Trainer(Generic[C]):
         rng = np.random.default_rng((spec.seed, 1, evolution.generation))
         seeds = [int(seed) for seed in rng.integers(2**62, size=spec.evolution.pairs)]
         conditions = self._conditions(evolution.generation)
+        reward = [stage for first, stage in spec.rewards if first <= evolution.generation][-1]
         episodes = tuple(
             (condition, int(seed))
             for condition, seed in zip(
@@ -137,7 +138,7 @@ class Trainer(Generic[C]):
         tasks = [
             Task(
                 spec.genome,
-                spec.reward,
+                reward,
                 self._evaluate,
                 spec.robot,
                 evolution.mean,
