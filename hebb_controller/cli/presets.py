@@ -75,15 +75,16 @@ def fast(*, seed: int, generations: int | None) -> Preset:
         genome=genome,
         evolution=EvolutionSpec(
             pairs=32,
+            hold=WALKS,
             sigma=0.1,
-            sigma_decay=0.9965,
+            sigma_decay=0.985,
             sigma_min=0.03,
             step=0.03,
-            step_decay=0.9975,
+            step_decay=0.99,
             step_min=0.008,
         ),
         rewards=((0, WALK), (WALKS, WALK_STRAIGHT)),
-        generations=320 if generations is None else generations,
+        generations=300 if generations is None else generations,
         seed=seed,
     )
     return Preset(spec, _short_then_long)

@@ -24,6 +24,7 @@ class EvolutionSpec:
     Attributes:
         pairs: mirrored pairs per generation; the population is twice that.
         sigma: standard deviation of the population in generation 0.
+        hold: generations before sigma and step begin to decay.
         sigma_decay: factor per generation.
         sigma_min: it does not fall below this.
         step: step size of Adam in generation 0.
@@ -32,6 +33,7 @@ class EvolutionSpec:
     """
 
     pairs: int
+    hold: int
     sigma: float
     sigma_decay: float
     sigma_min: float
@@ -75,7 +77,11 @@ class Evolution:
     def sigma(self) -> float:
         """The population's standard deviation in this generation."""
         spec = self.spec
-        return max(spec.sigma * spec.sigma_decay**self.generation, spec.sigma_min)
+        return max(spec.sigma * spec.sigma_decay**self._decaying, spec.sigma_min)
+
+    @property
+    def _decaying(self) -> int:
+        return max(self.generation - self.spec.hold, 0)
 
     def tell(self, seeds: Sequence[int], fitness: FloatArray) -> None:
         """Move the mean by one generation.
@@ -92,7 +98,7 @@ class Evolution:
         gradient /= np.float32(2 * len(seeds) * self.sigma)
         spec = self.spec
         for group in self._optimiser.param_groups:
-            group["lr"] = max(spec.step * spec.step_decay**self.generation, spec.step_min)
+            group["lr"] = max(spec.step * spec.step_decay**self._decaying, spec.step_min)
         self._parameter.grad = torch.from_numpy(-gradient)
         self._optimiser.step()
         self.generation += 1
