@@ -93,6 +93,12 @@ class World:
             rng: draws the joint angles, within POSE_NOISE of the default, and the yaw.
         """
         client, robot, body = self._client, self.robot, self._body
+        # Far from the ground for one step, every contact pair dissolves: pairs are solved in the
+        # order in which they arose, and that order would otherwise survive into this episode.
+        pybullet.resetBasePositionAndOrientation(
+            body, [0.0, 0.0, 100.0], [0.0, 0.0, 0.0, 1.0], physicsClientId=client
+        )
+        pybullet.stepSimulation(physicsClientId=client)
         pybullet.restoreState(self._built, physicsClientId=client)
         half_yaw = 0.5 * rng.uniform(-np.pi, np.pi)
         pybullet.resetBasePositionAndOrientation(
@@ -171,6 +177,23 @@ class World:
     def base(self) -> BaseState:
         """Return where the trunk really is."""
         return BaseState(np.array(self._position), np.array(self._velocity), self._power)
+
+    def show(
+        self, position: Sequence[float], orientation: Sequence[float], joints: Sequence[float]
+    ) -> None:
+        """Put the robot into a recorded state, for the camera; nothing moves by itself.
+
+        Args:
+            position: (3,) of the base, m.
+            orientation: (4,) of the base, xyzw.
+            joints: (n,) rad, in the order of the spec.
+        """
+        pybullet.resetBasePositionAndOrientation(
+            self._body, position, orientation, physicsClientId=self._client
+        )
+        for joint, angle in zip(self._joints, joints, strict=True):
+            pybullet.resetJointState(self._body, joint, angle, physicsClientId=self._client)
+        self._position = tuple(position)
 
     def camera(self, *, width: int, height: int) -> npt.NDArray[np.uint8]:
         """Return an RGB frame, (height, width, 3), of a camera that follows the robot."""
