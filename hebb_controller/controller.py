@@ -138,7 +138,7 @@ def controller_for(rule: Rule, robot: RobotSpec, *, tick_period: float | None = 
     Raises:
         ContractError: the rule does not fit this robot or this period.
     """
-    if tick_period is not None and abs(tick_period - rule.header.tick_period) > 1e-9:
+    if tick_period is not None and not abs(tick_period - rule.header.tick_period) <= 1e-9:
         raise ContractError(
             f"the rule ticks every {rule.header.tick_period:g} s, here it would tick every "
             f"{tick_period:g} s. Retrain, or set the rule's period."

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
 
 mpl.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+SPEED_WINDOW = 1.0  # s
+FILM_RATE = 8.0  # frames/s
+FILM_COLOURS = 64
+
+
+class Run(Protocol):
+    """What a picture of a run is drawn from; see ``demo.Recording``."""
+
+    time: list[float]
+    damage: list[str]
+    change: list[tuple[float, ...]]
+    norm: list[tuple[float, ...]]
+
+    def speed(self, start: float, stop: float) -> float:
+        """Return the mean speed along the initial heading between two moments, m/s."""
+        ...
 
 
 def training_curve(directory: Path, path: Path) -> None:
@@ -23,17 +46,78 @@ def training_curve(directory: Path, path: Path) -> None:
     rows = [json.loads(line) for line in lines]
     ticks = [row["ticks"] / 1e6 for row in rows]
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    axes.plot(
-        ticks,
-        [row["best_fitness"] for row in rows],
-        lw=0.7,
-        alpha=0.6,
-        label="best of the population",
-    )
-    axes.plot(ticks, [row["fitness"] for row in rows], lw=1.2, label="mean of the distribution")
-    axes.plot(ticks, [row["population_fitness"] for row in rows], lw=0.7, label="population")
-    axes.set(xlabel="control ticks, million", ylabel="fitness (mean reward per tick)")
+    for key, label, width in (
+        ("best_fitness", "best of the population", 0.6),
+        ("fitness", "mean of the distribution", 1.3),
+        ("population_fitness", "population", 0.6),
+    ):
+        axes.plot(ticks, [row[key] for row in rows], lw=width, label=label)
     axes.axhline(0.0, color="0.8", lw=0.7, zorder=0)
+    axes.set(xlabel="control ticks, million", ylabel="fitness (mean reward per tick)")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def demo_plot(run: Run, path: Path) -> None:
+    """Draw speed, |ΔW| and weight norms over time, with the damage shaded.
+
+    Args:
+        run: what was recorded.
+        path: PNG to write.
+    """
+    times = np.array(run.time)
+    speeds = [run.speed(moment - SPEED_WINDOW, moment) for moment in run.time]
+    figure, (top, middle, bottom) = plt.subplots(
+        3, 1, sharex=True, figsize=(8, 7), layout="constrained"
+    )
+    top.plot(times, speeds, lw=1.0)
+    top.set_ylabel(f"speed, m/s (over {SPEED_WINDOW:g} s)")
+    for axes, values, label in (
+        (middle, np.array(run.change), "mean |ΔW| per update"),
+        (bottom, np.array(run.norm), "weight norm"),
+    ):
+        for layer, column in enumerate(values.T):
+            axes.plot(times, column, lw=0.8, label=f"layer {layer}")
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0.0)
+    middle.legend(frameon=False, loc="upper right")
+    bottom.set_xlabel("time, s")
+    for axes in (top, middle, bottom):
+        _shade(axes, run)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def film(run: Run, draw_row: Callable[[int], npt.NDArray[np.uint8]], path: Path) -> None:
+    """Draw the robot as it moved, as an animated GIF.
+
+    Args:
+        run: what was recorded.
+        draw_row: row of the run -> (height, width, 3) picture.
+        path: GIF to write.
+    """
+    frames = []
+    for moment in np.arange(run.time[0], run.time[-1], 1.0 / FILM_RATE):
+        i = int(np.searchsorted(run.time, moment))
+        image = Image.fromarray(draw_row(i))
+        damage = "" if run.damage[i] == "none" else run.damage[i]
+        draw = ImageDraw.Draw(image)
+        draw.text((8, 6), f"{moment:4.1f} s", fill=(20, 20, 20))
+        draw.text((8, 20), damage, fill=(200, 0, 0))
+        frames.append(image.quantize(FILM_COLOURS))
+    frames[0].save(
+        path,
+        save_all=True,
+        append_images=frames[1:],
+        duration=round(1000 / FILM_RATE),
+        loop=0,
+        optimize=True,
+    )
+
+
+def _shade(axes: Axes, run: Run) -> None:
+    damaged = np.array([damage != "none" for damage in run.damage])
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], damaged, [False]]).astype(int)))
+    for first, last in zip(edges[0::2], edges[1::2], strict=True):
+        axes.axvspan(run.time[first], run.time[last - 1], color="C3", alpha=0.12, lw=0)

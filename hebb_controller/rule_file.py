@@ -7,6 +7,7 @@ is executable. Every field of the JSON document is validated; unknown fields are
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -187,7 +188,8 @@ def save_rule(rule: Rule, path: str | Path) -> None:
         partial.write_bytes(payload)
         partial.replace(target)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise RuleFileError(f"{target}: cannot be written: {error.strerror}.") from error
 
 
@@ -202,9 +204,10 @@ def load_rule(path: str | Path) -> Rule:
     document, tensors = _split(data, where)
     header = _decode(RuleHeader, document, where)
     assert isinstance(header, RuleHeader)  # noqa: S101 - for the type checker
-    n_layers = max(len(header.layer_sizes) - 1, 0)
+    _check_header(header, where)
+    n_layers = len(header.layer_sizes) - 1
     layers: dict[str, dict[str, Array]] = {f"layer{k}": {} for k in range(n_layers)}
-    for key, tensor in tensors.items():
+    for key, tensor in sorted(tensors.items()):  # safetensors gives another order every time
         stem, _, name = key.partition(".")
         if stem not in layers:
             raise RuleFileError(

@@ -3,12 +3,10 @@
 ros2 launch hebb_controller controller.launch.py rule_file:=/path/to/a.rule.safetensors
 """
 
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, RegisterEventHandler, Shutdown
 from launch.conditions import IfCondition
 from launch.events import matches_action
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.event_handlers import OnStateTransition
@@ -16,9 +14,10 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
-from launch import LaunchDescription
+from hebb_controller.share import share_dir
+from launch import LaunchContext, LaunchDescription
 
-SHARE = Path(get_package_share_directory("hebb_controller"))
+SHARE = share_dir()
 
 # argument -> (default, description, type of the node's parameter of that name)
 ARGUMENTS = {
@@ -28,13 +27,15 @@ ARGUMENTS = {
         "Path of the rule file that drives the robot.",
         str,
     ),
-    "rule_dir": ("", "If set, rule swaps load from inside this directory only.", str),
     "tick_source": ("timer", "What the control loop waits for: timer or sensor.", str),
     "lock_step": ("false", "Answer every reading, for a simulator that waits for it.", bool),
-    "sensor_timeout": ("0.1", "Sensors quiet for longer than this damp the robot, s.", float),
-    "plasticity_gain": ("1.0", "Factor on every weight change: 0 is frozen.", float),
     "seed": ("0", "Seed of the initial weights; -1 draws them from entropy.", int),
 }
+
+
+def _end_everything(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
+    """Return what ends the launch once a node has ended, unless it is ending already."""
+    return [] if context.is_shutdown else [Shutdown(reason=f"{event.process_name} has ended")]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -52,7 +53,7 @@ def generate_launch_description() -> LaunchDescription:
                 for name, (_, _, kind) in ARGUMENTS.items()
             },
         ],
-        on_exit=Shutdown(reason="the controller node has ended"),
+        on_exit=_end_everything,
     )
 
     def change(transition: int) -> EmitEvent:
@@ -84,7 +85,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "params_file",
                 default_value=str(SHARE / "config" / "controller.yaml"),
-                description="YAML file of further parameters of the controller node.",
+                description="YAML file of the controller node's other parameters.",
             ),
             DeclareLaunchArgument(
                 "namespace", default_value="", description="Namespace of the node and its topics."

@@ -6,18 +6,17 @@
 With ``real_time_factor:=0`` both run in lock-step, as fast as they can.
 """
 
-from pathlib import Path
-
-from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchDescription
+from hebb_controller.share import share_dir
+from launch import LaunchContext, LaunchDescription
 
-SHARE = Path(get_package_share_directory("hebb_controller"))
+SHARE = share_dir()
 
 # argument -> (default, description, type of the sim node's parameter of that name)
 ARGUMENTS = {
@@ -33,9 +32,13 @@ CONTROLLER_ARGUMENTS = {
         str(SHARE / "rules" / "a1_walk.rule.safetensors"),
         "Path of the rule file that drives the robot.",
     ),
-    "rule_dir": ("", "If set, rule swaps load from inside this directory only."),
-    "plasticity_gain": ("1.0", "Factor on every weight change: 0 is frozen."),
+    "namespace": ("", "Namespace of both nodes and their topics."),
 }
+
+
+def _end_everything(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
+    """Return what ends the launch once a node has ended, unless it is ending already."""
+    return [] if context.is_shutdown else [Shutdown(reason=f"{event.process_name} has ended")]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -52,6 +55,7 @@ def generate_launch_description() -> LaunchDescription:
                 package="hebb_controller",
                 executable="sim_node",
                 name="sim_node",
+                namespace=LaunchConfiguration("namespace"),
                 output="screen",
                 parameters=[
                     str(SHARE / "config" / "sim.yaml"),
@@ -60,7 +64,7 @@ def generate_launch_description() -> LaunchDescription:
                         for name, (_, _, kind) in ARGUMENTS.items()
                     },
                 ],
-                on_exit=Shutdown(reason="the simulation has ended"),
+                on_exit=_end_everything,
             ),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(SHARE / "launch" / "controller.launch.py")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -85,8 +86,10 @@ def evaluate(
         for conditions in groups.values()
         for start, part in _chunks(conditions, EPISODES_PER_TASK)
     ]
-    with TaskRunner(local_processes(workers)) as runner:
-        done = iter([record for part in runner.map(run_episodes, tasks) for record in part])
+    bar = click.progressbar(length=len(tasks), label="Episodes", file=sys.stderr)
+    with TaskRunner(local_processes(workers)) as runner, bar:
+        parts = runner.map(run_episodes, tasks, on_result=lambda: bar.update(1))
+    done = iter([record for part in parts for record in part])
     records = {kind: [next(done) for _ in group] for kind, group in groups.items()}
     report = _report(records, onset, duration)
     click.echo(json.dumps(report, indent=2) if as_json else _table(report))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ import click
 from .options import example, workers_option
 
 if TYPE_CHECKING:
+    from hebb_sim.episode import Condition
+
     from ..rule_file import Json
     from ..train.trainer import Generation, Trainer
 
@@ -51,30 +55,34 @@ def train(
         recipe.spec, EpisodeRunner(recipe.spec.robot), recipe.conditions, out, resume=resume
     )
     interrupted = False
+    # What ends a job politely is answered like Ctrl-C: with a checkpoint and the rule so far.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _progress(trainer, trainer.run(local_processes(workers)))
     except KeyboardInterrupt:
         interrupted = True
+    if interrupted and trainer.evolution.generation == 0:
+        click.echo("Stopped in the first generation: there is nothing to keep yet.", err=True)
+        sys.exit(130)
     _export(trainer, preset, out, workers)
     if interrupted:
         click.echo(f"Stopped. Continue with the same options and --resume: {out}", err=True)
         sys.exit(130)
 
 
-def _progress(trainer: Trainer, generations: object) -> None:
+def _progress(trainer: Trainer[Condition], generations: Iterable[Generation]) -> None:
     import tqdm
 
     total = trainer.spec.generations
     with tqdm.tqdm(total=total, initial=trainer.evolution.generation, unit="gen") as bar:
         started, ticks = time.monotonic(), trainer.ticks
-        for line in generations:  # type: ignore[attr-defined]
-            generation: Generation = line
+        for generation in generations:
             rate = (generation.ticks - ticks) / (time.monotonic() - started)
             bar.set_postfix_str(f"fitness {generation.fitness:+.3f}, {rate:,.0f} steps/s")
             bar.update()
 
 
-def _export(trainer: Trainer, preset: str, out: Path, workers: int) -> None:
+def _export(trainer: Trainer[Condition], preset: str, out: Path, workers: int) -> None:
     from ..rule_file import save_rule
 
     genome = trainer.spec.genome
@@ -91,7 +99,7 @@ def _export(trainer: Trainer, preset: str, out: Path, workers: int) -> None:
     click.echo(f"Curve: {out / CURVE_NAME}", err=True)
 
 
-def _provenance(trainer: Trainer, preset: str, workers: int) -> dict[str, Json]:
+def _provenance(trainer: Trainer[Condition], preset: str, workers: int) -> dict[str, Json]:
     versions = ("hebb_controller", "numpy", "torch", "pybullet")
     return {
         "command": f"hebb train --preset {preset} --seed {trainer.spec.seed} "

@@ -69,8 +69,19 @@ class TaskRunner:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
+    def map(
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        on_result: Callable[[], object] = lambda: None,
+    ) -> list[R]:
         """Return ``[function(task) for task in tasks]``.
+
+        Args:
+            function: picklable.
+            tasks: picklable.
+            on_result: called after each result, for a progress bar.
 
         Raises:
             BrokenExecutor: the pool broke more than ``MAX_REBUILDS`` times in a row.
@@ -78,7 +89,7 @@ class TaskRunner:
         results: dict[int, R] = {}
         for attempt in range(MAX_REBUILDS + 1):
             try:
-                self._collect(function, tasks, results)
+                self._collect(function, tasks, results, on_result)
             except BrokenExecutor:
                 if attempt == MAX_REBUILDS:
                     raise
@@ -89,7 +100,11 @@ class TaskRunner:
         return [results[i] for i in range(len(tasks))]
 
     def _collect(
-        self, function: Callable[[T], R], tasks: Sequence[T], results: dict[int, R]
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        results: dict[int, R],
+        on_result: Callable[[], object],
     ) -> None:
         futures: Iterable[tuple[int, Future[R]]] = [
             (i, self._pool.submit(function, task))
@@ -98,3 +113,4 @@ class TaskRunner:
         ]
         for i, future in futures:
             results[i] = future.result()
+            on_result()

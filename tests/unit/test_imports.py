@@ -47,7 +47,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "hebb_sim.sim_node": (TICK | {"hebb_sim"}, frozenset({"pybullet", "rclpy"})),
     "memory": (TICK, frozenset()),
     "plots": (TICK, frozenset({"matplotlib", "PIL"})),
-    "demo": (TICK | {"hebb_sim", "plots"}, frozenset({"PIL"})),
+    "demo": (TICK | {"demo", "node"}, frozenset({"rclpy"})),
     "cli": (
         TICK | {"bridge", "cli", "demo", "hebb_sim", "memory", "plots", "train"},
         frozenset({"PIL", "onnx", "tqdm"}),

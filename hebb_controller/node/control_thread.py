@@ -1,0 +1,189 @@
+"""The thread that runs a control loop: absolute deadlines, or the arrival of readings."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TypeVar
+
+from ..errors import HebbError
+from ..signals import Command
+from .loop import ControlLoop
+from .values import LoopStatus, Phase, Sample
+
+T = TypeVar("T")
+
+REQUEST_TIMEOUT = 0.5  # s, how long another thread waits for the control thread
+
+
+class ControlThreadError(HebbError, TimeoutError):
+    """The control thread did not answer in time."""
+
+
+class ControlThread:
+    """Runs a loop and hands its commands on.
+
+    Only this thread touches the loop once it runs; others ask it by :meth:`ask`.
+
+    Args:
+        loop: the loop.
+        period: time between two ticks, s; with ``by_reading``, the longest wait for a reading.
+        by_reading: tick when a reading arrives instead of by the clock.
+        answer_once: a reading is answered once, and nothing is sent without one (lock-step).
+        send: takes a command and the stamp of the reading that it answers, ns.
+        changed: is told the loop's status when it changed.
+        failed: is told an exception that escaped a tick; the robot is damped by then.
+    """
+
+    def __init__(
+        self,
+        loop: ControlLoop,
+        *,
+        period: float,
+        by_reading: bool,
+        answer_once: bool,
+        send: Callable[[Command, int], None],
+        changed: Callable[[LoopStatus], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.late = 0
+        self._loop = loop
+        self._period = period
+        self._by_reading = by_reading
+        self._answer_once = answer_once
+        self._send = send
+        self._changed = changed
+        self._failed = failed
+        self._wake = threading.Condition()
+        self._heard = threading.Event()
+        self._requests: deque[Callable[[], None]] = deque()
+        self._sample: Sample | None = None
+        self._fresh = False
+        self._ending = False
+        self._said: LoopStatus | None = None
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+
+    def begin(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def offer(self, sample: Sample) -> None:
+        """Hand over the latest reading."""
+        with self._wake:
+            self._sample, self._fresh = sample, True
+            if self._by_reading:
+                self._wake.notify()
+        self._heard.set()
+
+    def wait_for_sample(self, timeout: float) -> bool:
+        """Return whether there has been a reading, waiting for the first one this long at most."""
+        return self._heard.wait(timeout)
+
+    def ask(self, request: Callable[[ControlLoop], T]) -> T:
+        """Return what a request returns, carried out by the control thread between two ticks.
+
+        Raises:
+            ControlThreadError: it has ended, or did not come to it in time.
+        """
+        future: Future[T] = Future()
+
+        def carry_out() -> None:
+            try:
+                future.set_result(request(self._loop))
+            except Exception as error:
+                future.set_exception(error)
+
+        with self._wake:
+            if self._ending:
+                raise ControlThreadError("the control thread has ended.")
+            self._requests.append(carry_out)
+            self._wake.notify()
+        try:
+            return future.result(timeout=REQUEST_TIMEOUT)
+        except FutureTimeoutError as error:
+            raise ControlThreadError(
+                f"the control thread did not answer within {REQUEST_TIMEOUT} s."
+            ) from error
+
+    def leave(self) -> None:
+        """Have the loop leave its active states with a damping command, if it is in one."""
+
+        def stop(loop: ControlLoop) -> None:
+            command = loop.stop()
+            if command is not None:
+                self.send(command)
+
+        self.ask(stop)
+
+    def end(self) -> bool:
+        """Stop the thread after a last damping command; return whether it ended in time."""
+        try:
+            self.leave()
+        except ControlThreadError:
+            return False
+        finally:
+            with self._wake:
+                self._ending = True
+                self._wake.notify()
+            self._heard.set()
+        self._thread.join(timeout=REQUEST_TIMEOUT)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        deadline = time.monotonic() + self._period
+        while True:
+            fresh = self._wait(deadline)
+            while self._requests:
+                self._requests.popleft()()
+                self._tell()
+            if self._ending:
+                return
+            now = time.monotonic()
+            due = now >= deadline
+            if due:
+                deadline += self._period
+                if deadline < now:  # a whole period was missed
+                    self.late += 1
+                    deadline = now + self._period
+            if due or (fresh and self._by_reading):
+                self._tick(fresh=fresh, now=now)
+
+    def _wait(self, deadline: float) -> bool:
+        """Wait until there is something to do; return whether a new reading came."""
+        with self._wake:
+            while not (self._requests or self._ending or (self._fresh and self._by_reading)):
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._wake.wait(left):
+                    break
+            fresh, self._fresh = self._fresh, False
+            return fresh
+
+    def _tick(self, *, fresh: bool, now: float) -> None:
+        loop, before = self._loop, self._loop.status.phase
+        try:
+            command = loop.tick(self._sample, now)
+        except Exception as error:
+            command = loop.damp(f"the control thread failed: {type(error).__name__}: {error}")
+            self._failed(error)
+        damped = loop.status.phase is Phase.DAMPED
+        newly = damped and before is not Phase.DAMPED
+        repeat = not self._by_reading or (damped and not self._answer_once)
+        if command is not None and (fresh or newly or repeat):
+            self.send(command)
+        self._tell()
+
+    def send(self, command: Command) -> None:
+        """Hand a command on; for requests, which run in this thread."""
+        try:
+            self._send(command, 0 if self._sample is None else self._sample.stamp)
+        except Exception as error:
+            self._failed(error)
+
+    def _tell(self) -> None:
+        if self._loop.status is not self._said:
+            self._said = self._loop.status
+            self._changed(self._said)

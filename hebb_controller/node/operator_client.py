@@ -1,0 +1,152 @@
+"""What an operator does to nodes: transitions, parameters, triggers, and watching their topics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar, final
+
+import rclpy
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from ..errors import HebbError
+from .values import Value
+
+M = TypeVar("M")
+
+STATES = {
+    State.PRIMARY_STATE_UNCONFIGURED: "unconfigured",
+    State.PRIMARY_STATE_INACTIVE: "inactive",
+    State.PRIMARY_STATE_ACTIVE: "active",
+    State.PRIMARY_STATE_FINALIZED: "finalized",
+}
+TRANSITIONS = {
+    "configure": Transition.TRANSITION_CONFIGURE,
+    "activate": Transition.TRANSITION_ACTIVATE,
+    "deactivate": Transition.TRANSITION_DEACTIVATE,
+    "cleanup": Transition.TRANSITION_CLEANUP,
+}
+
+
+class NodeTimeoutError(HebbError, TimeoutError):
+    """A node did not answer in time."""
+
+
+@final
+class Operator:
+    """A node of one's own, in a context of its own, spinning in a thread; a context manager.
+
+    Args:
+        domain_id: the ROS domain; None for that of the environment.
+        name: of the node.
+    """
+
+    def __init__(self, *, domain_id: int | None = None, name: str = "operator") -> None:
+        self._context = Context()
+        rclpy.init(
+            args=[],
+            context=self._context,
+            domain_id=domain_id,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+        self.node = Node(name, context=self._context, use_global_arguments=False)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._clients: dict[str, Client[Any, Any]] = {}
+        self._thread = threading.Thread(target=self._spin, name="operator", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Operator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave ROS."""
+        self._executor.shutdown(timeout_sec=1.0)
+        self._context.try_shutdown()
+        self._thread.join(timeout=1.0)
+
+    def watch(
+        self, message: type[M], topic: str, take: Callable[[M], None], qos: QoSProfile | int = 10
+    ) -> None:
+        """Have every message of a topic handed to ``take``, in the operator's thread."""
+        self.node.create_subscription(message, topic, take, qos)
+
+    def state(self, node: str, *, timeout: float = 5.0) -> str:
+        """Return the lifecycle state of a node.
+
+        Raises:
+            NodeTimeoutError: it does not answer.
+        """
+        answer = self._call(GetState, f"{node}/get_state", GetState.Request(), timeout)
+        return STATES.get(answer.current_state.id, str(answer.current_state.label))
+
+    def change_state(self, node: str, transition: str, *, timeout: float = 10.0) -> bool:
+        """Return whether a node made a transition: configure, activate, deactivate or cleanup.
+
+        Raises:
+            NodeTimeoutError: it does not answer.
+        """
+        request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
+        return bool(self._call(ChangeState, f"{node}/change_state", request, timeout).success)
+
+    def set_parameter(self, node: str, name: str, value: Value, *, timeout: float = 10.0) -> str:
+        """Return why a node refused a parameter's value, or an empty string.
+
+        Raises:
+            NodeTimeoutError: it does not answer.
+        """
+        parameter = Parameter(name, value=value).to_parameter_msg()
+        request = SetParameters.Request(parameters=[parameter])
+        (result,) = self._call(SetParameters, f"{node}/set_parameters", request, timeout).results
+        return "" if result.successful else result.reason or "refused without a reason"
+
+    def trigger(self, service: str, *, timeout: float = 5.0) -> str:
+        """Return why a std_srvs/Trigger service refused, or an empty string.
+
+        Raises:
+            NodeTimeoutError: it does not answer.
+        """
+        answer = self._call(Trigger, service, Trigger.Request(), timeout)
+        return "" if answer.success else answer.message or "refused without a reason"
+
+    def _call(self, kind: type[Any], name: str, request: object, timeout: float) -> Any:  # noqa: ANN401 - messages have no types
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = self.node.create_client(kind, name)
+        end = time.monotonic() + timeout
+        done = threading.Event()
+        if client.wait_for_service(timeout_sec=timeout):
+            future = client.call_async(request)
+            future.add_done_callback(lambda _: done.set())
+            if done.wait(max(0.0, end - time.monotonic())):
+                return future.result()
+            client.remove_pending_request(future)
+        raise NodeTimeoutError(
+            f"{name}: no answer within {timeout:g} s. Is the node running, in this ROS domain?"
+        )
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return

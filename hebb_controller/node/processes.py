@@ -1,0 +1,126 @@
+"""Nodes as processes of their own: start them, give them parameters, end them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import final
+
+from .values import Value
+
+CONTROLLER = "hebb_controller.node.controller_node"
+SIMULATOR = "hebb_sim.sim_node"
+
+PATIENCE = 3.0  # s between SIGINT, SIGTERM and SIGKILL
+
+
+def ros_environment(domain_id: int | None = None) -> dict[str, str]:
+    """Return this process's environment for a node that talks within this machine only.
+
+    Args:
+        domain_id: the ROS domain; None to keep that of this process.
+    """
+    environment = dict(os.environ)
+    environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    environment.setdefault("OMP_NUM_THREADS", "1")
+    if domain_id is not None:
+        environment["ROS_DOMAIN_ID"] = str(domain_id)
+    return environment
+
+
+def node_command(module: str, parameters: Mapping[str, Value]) -> list[str]:
+    """Return the command that runs a node's module with these parameters."""
+    command = [sys.executable, "-m", module, "--ros-args"]
+    for name, value in parameters.items():
+        # JSON is YAML: a text stays a text, whatever it looks like.
+        command += ["-p", f"{name}:={json.dumps(value)}"]
+    return command
+
+
+@final
+class NodeProcess:
+    """A node running as a process of its own; as a context manager it ends with the block.
+
+    Args:
+        module: of the node, ``CONTROLLER`` or ``SIMULATOR``.
+        parameters: by name.
+        environment: None for :func:`ros_environment`.
+        log: file for all that it prints; None for this process's own output.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        parameters: Mapping[str, Value],
+        *,
+        environment: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> None:
+        self.module = module
+        self.log = log
+        output = None if log is None else log.open("wb")
+        try:
+            # A session of its own: Ctrl-C on the terminal is for its parent, which ends it in order.
+            self._process = subprocess.Popen(
+                node_command(module, parameters),
+                env=dict(ros_environment() if environment is None else environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=None if output is None else subprocess.STDOUT,
+                start_new_session=True,
+            )
+        finally:
+            if output is not None:
+                output.close()
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def output(self) -> str:
+        """Return what it has printed so far, if that goes to a file."""
+        return "" if self.log is None else self.log.read_text(encoding="utf-8", errors="replace")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal; nothing happens if it has ended."""
+        self._process.send_signal(number)
+
+    def wait(self, timeout: float) -> int | None:
+        """Return its exit code, or None if it is still running after this many seconds."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def end(self) -> int:
+        """End it by SIGINT, if it must be by SIGTERM, if it must be by SIGKILL."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if self.exit_code is None:
+                self.send_signal(number)
+                self.wait(PATIENCE)
+        if self.exit_code is None:
+            self._process.kill()
+        return self._process.wait()

@@ -1,0 +1,142 @@
+"""From a path to a controller ready to run; a swap's file is validated in a child process first."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..controller import controller_for
+from ..errors import ParameterError, RuleFileError
+from ..robot import RobotSpec, load_robot
+from ..rule_file import check_contract, load_rule
+from .parameters import Settings
+from .values import Loaded
+
+VALIDATION_TIMEOUT = 5.0  # s; starting Python alone takes over 1 s where the processors are busy
+WARM_UP_TICKS = 3
+
+
+def robot_for(settings: Settings) -> RobotSpec:
+    """Return the robot spec with the node's sensor timeout in place of its own.
+
+    Raises:
+        RobotSpecError: there is no such robot.
+        ParameterError: the sensor timeout exceeds what the robot allows.
+    """
+    robot = load_robot(settings.robot)
+    if settings.sensor_timeout > robot.safety.max_reading_age:
+        raise ParameterError(
+            f"sensor_timeout is {settings.sensor_timeout:g} s; robot '{robot.name}' allows "
+            f"{robot.safety.max_reading_age:g} s (its max_reading_age). Set a smaller one."
+        )
+    safety = replace(robot.safety, max_reading_age=settings.sensor_timeout)
+    return replace(robot, safety=safety)
+
+
+def load(path: Path, robot: RobotSpec) -> Loaded:
+    """Return a controller for a rule file, warmed up.
+
+    Raises:
+        RuleFileError: the file cannot be used.
+        ContractError: the rule does not fit this robot.
+    """
+    rule = load_rule(path)
+    check_contract(rule, robot, where=str(path))
+    controller = controller_for(rule, robot)
+    controller.reset(np.random.default_rng(0))
+    for _ in range(WARM_UP_TICKS):
+        controller.runtime.step(controller.last_observation)
+    return Loaded(controller, str(path), rule.sha256)
+
+
+def load_for_swap(
+    rule_file: str, settings: Settings, robot: RobotSpec, *, cancelled: Callable[[], bool]
+) -> Loaded:
+    """Return a controller for the file that shall drive from now on, validated in a child process.
+
+    Raises:
+        RuleFileError: the file cannot be used, or lies outside ``rule_dir``.
+        ContractError: the rule does not fit this robot.
+    """
+    path = inside(rule_file, settings.rule_dir)
+    sha256 = validate_rule_in_child(path, settings.robot, cancelled=cancelled)
+    loaded = load(path, robot)
+    if loaded.sha256 != sha256:
+        raise RuleFileError(f"{path}: was changed while it was validated. Set it again.")
+    return loaded
+
+
+def inside(rule_file: str, rule_dir: str) -> Path:
+    """Return the real path of a rule file, which must be inside a directory, if one is given.
+
+    Raises:
+        RuleFileError: it is outside, be it through ``..`` or through a symbolic link.
+    """
+    if not rule_file:
+        raise RuleFileError("rule_file is empty. Set it to the path of a .rule.safetensors file.")
+    directory = Path(rule_dir).resolve() if rule_dir else Path.cwd()
+    path = (directory / rule_file).resolve()
+    if rule_dir and not path.is_relative_to(directory):
+        raise RuleFileError(
+            f"{rule_file}: is outside rule_dir ({directory}). Copy the file into it."
+        )
+    return path
+
+
+def validate_rule_in_child(
+    path: Path,
+    robot: str,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    timeout: float = VALIDATION_TIMEOUT,
+) -> str:
+    """Return the sha256 of a rule file after another process has found it good.
+
+    Whatever is in the file, neither memory nor time nor a crash is this process's.
+
+    Args:
+        path: of the rule file.
+        robot: name or path of the robot spec.
+        cancelled: asked every now and then whether to give up.
+        timeout: how long the other process may take, s.
+
+    Raises:
+        RuleFileError: it was refused, for the reason in the message, or nothing came in time.
+    """
+    command = [sys.executable, "-m", "hebb_controller.cli", "verify", str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [*command, "--robot", robot, "--json"],
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+    ) as child:
+        end = time.monotonic() + timeout
+        output = errors = None
+        while output is None or errors is None:
+            try:
+                output, errors = child.communicate(timeout=0.1)
+            except subprocess.TimeoutExpired as error:
+                if cancelled() or time.monotonic() > end:
+                    child.kill()
+                    raise RuleFileError(
+                        f"{path}: validation was cut off after {timeout:g} s at most."
+                    ) from error
+    if child.returncode == 0:
+        try:
+            return str(json.loads(output)["sha256"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RuleFileError(f"{path}: the validation's answer is not readable.") from error
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    reason = lines[-1] if lines else f"validation ended with exit code {child.returncode}"
+    for prefix in ("Error: ", "error: ", "hebb: "):
+        reason = reason.removeprefix(prefix)
+    raise RuleFileError(reason if str(path) in reason else f"{path}: {reason}")

@@ -1,0 +1,358 @@
+"""The simulator as a ROS 2 node: it stands where a robot's drivers would.
+
+It publishes ``joint_states`` and ``imu/data`` with one stamp, ``/clock`` and ``odom``, and takes
+``joint_command``. In lock-step it waits for the command that carries the stamp of its reading, so that
+the same seed gives the same run, whatever the machine is doing besides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.duration import Duration
+from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Imu, JointState
+
+from hebb_controller.errors import HebbError, MessageError, ParameterError
+from hebb_controller.robot import load_robot
+from hebb_controller.safety import damp_command
+from hebb_controller.signals import Command, SensorReading
+
+from .damage import Damage, describe, parse_damages
+from .receiver import Receiver
+from .world import World
+
+NODE = "sim_node"
+LOCK_STEP_TIMEOUT = 5.0  # s of wall time for an answer, in lock-step
+REPEAT = 0.05  # s of wall time between two publications of a held or unanswered reading
+
+# name -> (default, description, whether it may be set while the simulation runs)
+PARAMETERS: Mapping[str, tuple[str | int | float | bool, str, bool]] = {
+    "robot": ("a1", "Name of a shipped robot spec, or path of a .yaml file.", False),
+    "seed": (0, "Seed of the first pose and heading.", False),
+    "real_time_factor": (
+        1.0,
+        "Simulated seconds per second; 0.0 is lock-step, as fast as both sides can.",
+        False,
+    ),
+    "lock_step": (
+        False,
+        "Wait for the answer to each reading; real_time_factor is then an upper limit.",
+        False,
+    ),
+    "command_timeout": (0.1, "Without a command for this long, the robot is damped, s.", False),
+    "duration": (0.0, "Simulated time after which the process ends, s; 0.0 for never.", False),
+    "damage": ("none", "Damages in force, e.g. FR:limp,RL:weak:0.3; none heals.", True),
+    "paused": (False, "Hold the simulation; its present reading is published again.", True),
+}
+
+
+class SimNode(Node):
+    """The node; :meth:`simulate` runs it.
+
+    Raises:
+        HebbError: a parameter has a value that it cannot have.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(NODE)
+        for name, (default, text, live) in PARAMETERS.items():
+            self.declare_parameter(
+                name, default, ParameterDescriptor(description=text, read_only=not live)
+            )
+        values = {name: self.get_parameter(name).value for name in PARAMETERS}
+        for name, least in (("real_time_factor", 0.0), ("command_timeout", 1e-3), ("duration", 0)):
+            if not least <= values[name] < math.inf:
+                raise ParameterError(f"{name} is {values[name]}; it must be at least {least:g}.")
+        if values["seed"] < 0:
+            raise ParameterError(f"seed is {values['seed']}; it must be at least 0.")
+        self.robot = load_robot(values["robot"])
+        self.stopping = threading.Event()
+        self._factor: float = values["real_time_factor"]
+        self._lock_step: bool = values["lock_step"] or self._factor == 0.0
+        self._duration: float = values["duration"]
+        self._damages: tuple[Damage, ...] = parse_damages(values["damage"], self.robot)
+        self._paused: bool = values["paused"]
+        self._seed: int = values["seed"]
+        self._receiver = Receiver(self.robot, timeout=values["command_timeout"])
+        self._arrived = threading.Condition()
+        self._damped = True  # until the first command
+        self._deterministic = self.lock_step
+        self._refused = ""
+        self._time = self._speed = 0.0
+        self._told = -math.inf, 0.0
+        self.add_on_set_parameters_callback(self._on_set)
+        self._joint_states = self.create_publisher(JointState, "joint_states", 10)
+        self._imu = self.create_publisher(Imu, "imu/data", 10)
+        self._clock_time = self.create_publisher(Clock, "/clock", 10)
+        self._odom = self.create_publisher(Odometry, "odom", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # Beside the services of this node every command would cost rclpy a look at each of them.
+        name = f"_{self.get_name()}_commands"
+        self.commands = Node(
+            name,
+            cli_args=["--ros-args", "-r", f"__node:={name}"],
+            enable_rosout=False,
+            start_parameter_services=False,
+        )
+        depth = 10 if self.lock_step else 1
+        self.commands.create_subscription(JointState, "joint_command", self._on_command, depth)
+        self._joints = JointState(name=list(self.robot.joint_names))
+        self._inertial = Imu()
+        self._inertial.header.frame_id = "base_link"
+        self._inertial.linear_acceleration_covariance[0] = -1.0  # not measured
+        self._odometry = Odometry(child_frame_id="base_link")
+        self._odometry.header.frame_id = "odom"
+
+    @property
+    def lock_step(self) -> bool:
+        """Whether the simulation waits for the answer to each reading."""
+        return self._lock_step
+
+    def simulate(self) -> None:
+        """Run until ``stopping`` is set, or the duration is over."""
+        world = World(self.robot)
+        try:
+            self._simulate(world)
+        finally:
+            world.close()
+
+    def _simulate(self, world: World) -> None:
+        reading = world.reset(np.random.default_rng((self._seed, 0)))
+        period = world.tick_period
+        step = period / self._factor if self._factor else 0.0
+        deadline = time.monotonic()
+        while not self.stopping.is_set():
+            self._time = reading.stamp
+            if self._duration and self._time >= self._duration - period / 2:
+                return
+            self._publish(reading, world)
+            if self._hold(reading, world):
+                deadline = time.monotonic()
+            answer = self._wait_for_answer(reading, world) if self.lock_step else None
+            if step:
+                deadline += step
+                if deadline < time.monotonic() - 0.1:
+                    deadline = time.monotonic()  # too slow to keep up: do not rush afterwards
+                self.stopping.wait(max(0.0, deadline - time.monotonic()))
+            with self._arrived:
+                held = self._receiver.in_force(time.monotonic())
+            command = answer if self.lock_step else held
+            if self.stopping.is_set():
+                return
+            changed = (command is None) != self._damped or self._damages != world.damages
+            self._damped = command is None
+            if self._damages != world.damages:
+                world.damage(self._damages)
+            reading = world.step(damp_command(self.robot) if command is None else command)
+            self._tell(at_once=changed)
+
+    def _hold(self, reading: SensorReading, world: World) -> bool:
+        """Wait while paused, publishing the reading again; return whether it was paused."""
+        if not self._paused:
+            return False
+        self._tell(at_once=True)
+        while self._paused and not self.stopping.wait(REPEAT):
+            self._publish(reading, world)
+            self._tell()
+        if self.lock_step:
+            # An answer from before may be that of a controller that was not active yet.
+            with self._arrived:
+                self._receiver.forget()
+            self._publish(reading, world)
+        return True
+
+    def _wait_for_answer(self, reading: SensorReading, world: World) -> Command | None:
+        """Return the command with this reading's stamp, or None if none came in time."""
+        stamp = _nanoseconds(reading.stamp)
+        end = time.monotonic() + LOCK_STEP_TIMEOUT
+        while not self.stopping.is_set():
+            with self._arrived:
+                self._arrived.wait_for(
+                    lambda: self._receiver.answer_to(stamp) is not None, timeout=REPEAT
+                )
+                answer = self._receiver.answer_to(stamp)
+            if answer is not None:
+                return answer
+            if time.monotonic() > end:
+                break
+            self._tell()
+            # Whoever has just arrived did not hear it; who has answered it will answer the same.
+            self._publish(reading, world)
+        if self._deterministic and not self.stopping.is_set():
+            self._deterministic = False
+            self.get_logger().error(
+                f"no answer to the reading of {reading.stamp:.3f} s within {LOCK_STEP_TIMEOUT:g} s: "
+                f"damping and stepping on; this run is not deterministic"
+            )
+        return None
+
+    def _publish(self, reading: SensorReading, world: World) -> None:
+        stamp = _nanoseconds(reading.stamp)
+        now = Time(sec=stamp // 1_000_000_000, nanosec=stamp % 1_000_000_000)
+        joints, imu, odometry = self._joints, self._inertial, self._odometry
+        joints.header.stamp = imu.header.stamp = odometry.header.stamp = now
+        joints.position = array("d", reading.joint_position.tolist())
+        joints.velocity = array("d", reading.joint_velocity.tolist())
+        self._joint_states.publish(joints)
+        q, rate = imu.orientation, imu.angular_velocity
+        q.x, q.y, q.z, q.w = reading.orientation.tolist()
+        rate.x, rate.y, rate.z = reading.angular_velocity_base.tolist()
+        self._imu.publish(imu)
+        self._clock_time.publish(Clock(clock=now))
+        base = world.base()
+        pose, twist = odometry.pose.pose, odometry.twist.twist
+        pose.position.x, pose.position.y, pose.position.z = base.position.tolist()
+        pose.orientation = q
+        velocity = _into_base(reading.orientation.tolist(), base.linear_velocity.tolist())
+        twist.linear.x, twist.linear.y, twist.linear.z = velocity
+        twist.angular = rate
+        self._odom.publish(odometry)
+
+    def _tell(self, *, at_once: bool = False) -> None:
+        """Publish /diagnostics at 1 Hz, or at once."""
+        now, (told, simulated) = time.monotonic(), self._told
+        if now - told >= 1.0 or at_once:
+            self._speed = (self._time - simulated) / max(now - told, 1e-9)
+            self._told = now, self._time
+            self.publish_diagnostics()
+
+    def publish_diagnostics(self) -> None:
+        """Publish /diagnostics: what the receiver of the commands does."""
+        state = "damped: no command in time" if self._damped else "following commands"
+        values = {
+            "sim_time": f"{self._time:.3f}",
+            "speed": f"{self._speed:.2f}",
+            "damage": describe(self._damages),
+            "paused": self._paused,
+            "lock_step": self.lock_step,
+            "deterministic": self._deterministic,
+            "refused_command": self._refused,
+        }
+        status = DiagnosticStatus(
+            level=DiagnosticStatus.WARN if self._damped else DiagnosticStatus.OK,
+            name=f"{self.get_name()}: receiver",
+            message=state,
+            hardware_id=self.robot.name,
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+        array_message = DiagnosticArray(status=[status])
+        array_message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array_message)
+
+    def say_goodbye(self) -> None:
+        """Publish /diagnostics a last time, and see that it arrives."""
+        self.publish_diagnostics()
+        self._diagnostics.wait_for_all_acked(Duration(nanoseconds=200_000_000))
+
+    def _on_command(self, message: JointState) -> None:
+        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        try:
+            with self._arrived:
+                self._receiver.accept(
+                    message.name,
+                    position=message.position,
+                    velocity=message.velocity,
+                    stamp=stamp,
+                    now=time.monotonic(),
+                )
+                self._arrived.notify()
+        except MessageError as error:
+            if str(error) != self._refused:
+                self._refused = str(error)
+                self.get_logger().error(self._refused)
+
+    def _on_set(self, changes: Sequence[Parameter]) -> SetParametersResult:
+        values = {change.name: change.value for change in changes}
+        try:
+            damages = parse_damages(values.get("damage", describe(self._damages)), self.robot)
+        except HebbError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self._damages = damages
+        self._paused = values.get("paused", self._paused)
+        return SetParametersResult(successful=True)
+
+
+def _nanoseconds(stamp: float) -> int:
+    return round(stamp * 1e9)
+
+
+def _into_base(q: Sequence[float], v: Sequence[float]) -> tuple[float, float, float]:
+    """Return a world vector in the frame of a body with orientation q (xyzw)."""
+    x, y, z, w = q
+    rows = (  # the transposed rotation matrix
+        (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
+        (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
+        (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)),
+    )
+    a, b, c = (sum(m * n for m, n in zip(row, v, strict=True)) for row in rows)
+    return a, b, c
+
+
+def main() -> None:
+    """Run the node until its duration is over, or SIGINT or SIGTERM comes."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Return the exit code of the node's process."""
+    sys.setswitchinterval(0.0002)
+    # Blocked before any thread exists, the signals wait for the thread that asks for them.
+    signals = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = SimNode()
+    except (HebbError, InvalidParameterTypeException) as error:
+        print(f"{NODE}: {error}", file=sys.stderr)  # noqa: T201 - there is no node to log by
+        rclpy.try_shutdown()
+        return 2
+
+    def stop_on_signal() -> None:
+        signal.sigwait(signals)
+        node.stopping.set()
+
+    threading.Thread(target=stop_on_signal, name="signals", daemon=True).start()
+    threads = [
+        threading.Thread(target=_spin, args=(n,), daemon=True) for n in (node, node.commands)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        node.simulate()
+        node.say_goodbye()
+    finally:
+        rclpy.try_shutdown()
+        # A thread that Python finds inside rclpy when it ends takes the process down with it.
+        for thread in threads:
+            thread.join(timeout=0.4)
+    return 0
+
+
+def _spin(node: Node) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    with contextlib.suppress(ExternalShutdownException):
+        executor.spin()
+
+
+if __name__ == "__main__":
+    main()

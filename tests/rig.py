@@ -1,0 +1,153 @@
+"""A simulator and a controller as processes, watched by this one: what the tests over ROS share."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import JointState
+
+from hebb_controller.network import InitialSpec
+from hebb_controller.node.operator_client import Operator
+from hebb_controller.node.processes import NodeProcess
+from hebb_controller.observation import Channel, observation_size
+from hebb_controller.plasticity import UpdateSpec
+from hebb_controller.rule_file import Contract, RuleHeader, joint_contracts, make_rule
+
+CONTROL = "/controller_node"
+SIM = "/sim_node"
+PATIENCE = 15.0  # s, how long a test waits for what must happen
+
+
+class Recorder:
+    """Every message of a topic with the steady time of its arrival here."""
+
+    def __init__(self):
+        self.items = []
+        self._more = threading.Condition()
+
+    def __call__(self, message):
+        now = time.monotonic()
+        with self._more:
+            self.items.append((now, message))
+            self._more.notify_all()
+
+    def wait(self, what, timeout=PATIENCE, *, since=0):
+        """Return the first (time, message) from index ``since`` on for which ``what`` holds."""
+        end = time.monotonic() + timeout
+        index = since
+        with self._more:
+            while True:
+                while index < len(self.items):
+                    if what(self.items[index][1]):
+                        return self.items[index]
+                    index += 1
+                left = end - time.monotonic()
+                assert left > 0, f"nothing of the kind among {len(self.items) - since} messages"
+                self._more.wait(left)
+
+    def wait_for(self, count, timeout=PATIENCE):
+        """Wait until ``count`` more messages have come."""
+        wanted = len(self.items) + count
+        with self._more:
+            assert self._more.wait_for(lambda: len(self.items) >= wanted, timeout)
+
+
+def values(status):
+    """Return the key-value pairs of a diagnostic status."""
+    return {pair.key: pair.value for pair in status.values}
+
+
+def is_damp(command):
+    return len(command.position) == 0 and list(command.velocity) == [0.0] * len(command.name)
+
+
+def gentle_rule(robot, *, seed=0, scale=0.02):
+    """Return a plastic rule that moves the robot's joints a little and does not throw it over."""
+    channels = (
+        Channel("gravity", 1.0, 5.0),
+        Channel("joint_position", 1.0, 5.0),
+        Channel("clock", 1.0, 1.0),
+    )
+    sizes = (observation_size(channels, robot.n_joints), 16, robot.n_joints)
+    rng = np.random.default_rng(seed)
+    layers = [
+        {
+            name: (scale * rng.standard_normal((n_out, n_in))).astype(np.float32)
+            for name in ("A", "B", "C", "D", "eta")
+        }
+        for n_in, n_out in zip(sizes, sizes[1:], strict=False)
+    ]
+    header = RuleHeader(
+        format_version=1,
+        kind="ABCD_eta",
+        layer_sizes=sizes,
+        update=UpdateSpec(2, 5.0, 0.02, "clip", 0.5, 0.1),
+        initial=InitialSpec("uniform", 0.1),
+        tick_period=0.02,
+        contract=Contract(
+            robot.name, "pd", 0, channels, joint_contracts(robot, [0.15] * robot.n_joints)
+        ),
+        provenance={},
+        license="Apache-2.0",
+    )
+    return make_rule(header, layers)
+
+
+@dataclass
+class Rig:
+    """A simulator and a controller, each a process, and what is heard of them."""
+
+    directory: Path
+    operator: Operator
+    simulator: NodeProcess
+    controller: NodeProcess
+    readings: Recorder = field(default_factory=Recorder)
+    commands: Recorder = field(default_factory=Recorder)
+    diagnostics: Recorder = field(default_factory=Recorder)
+    statuses: Recorder = field(default_factory=Recorder)
+
+    def listen(self, *, readings=True):
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        if readings:
+            self.operator.watch(JointState, "joint_states", self.readings, 1000)
+            self.operator.watch(JointState, "joint_command", self.commands, 1000)
+        self.operator.watch(DiagnosticArray, "/diagnostics", self.diagnostics)
+        self.operator.watch(DiagnosticStatus, f"{CONTROL}/status", self.statuses, latched)
+
+    def up(self, *, active=True):
+        """Configure and activate the controller on the held reading, and let the simulation go."""
+        assert self.operator.change_state(CONTROL, "configure", timeout=PATIENCE), self.logs()
+        if active:
+            assert self.operator.change_state(CONTROL, "activate"), self.logs()
+        self.set(SIM, "paused", False)
+        return self
+
+    def running(self):
+        """Wait until the network drives the robot."""
+        self.wait_for_phase("RUN")
+        return self
+
+    def set(self, node, name, value):
+        reason = self.operator.set_parameter(node, name, value)
+        assert not reason, reason
+
+    def wait_for_phase(self, phase, *, since=0):
+        return self.statuses.wait(lambda s: values(s)["phase"] == phase, since=since)
+
+    @property
+    def status(self):
+        return values(self.statuses.items[-1][1])
+
+    def wait_for_sim(self, what, *, since=0):
+        """Return when and what the simulator's diagnostics said that it holds."""
+        when, message = self.diagnostics.wait(
+            lambda m: any("receiver" in s.name and what(s) for s in m.status), since=since
+        )
+        return when, message.status[0]
+
+    def logs(self):
+        return self.simulator.output() + self.controller.output()

@@ -1,0 +1,71 @@
+"""Lock-step over DDS: the same bits, and faster than real time."""
+
+import time
+
+import pytest
+from rig import SIM, is_damp, values
+
+pytestmark = pytest.mark.timeout(120)
+
+SECONDS = 5.0  # of simulated time
+
+
+def trajectory(rig, seed):
+    made = rig(sim={"seed": seed, "duration": SECONDS}, controller={"seed": seed}, lock_step=True)
+    made.up()
+    assert made.simulator.wait(60.0) == 0, made.logs()
+    assert made.status["phase"] == "RUN", made.logs()
+    positions = {
+        (m.header.stamp.sec, m.header.stamp.nanosec): bytes(m.position) + bytes(m.velocity)
+        for _, m in made.readings.items
+    }
+    assert len(positions) == round(SECONDS / 0.02)
+    return positions
+
+
+def test_the_same_seed_gives_the_same_trajectory_bit_for_bit_and_another_another(rig):
+    first, second, other = (trajectory(rig, seed) for seed in (3, 3, 4))
+    assert first == second
+    assert first != other
+
+
+def test_it_runs_at_six_times_real_time_or_more(rig, record_testsuite_property):
+    """The best of three: other processes share the machine."""
+    factors = []
+    for _ in range(3):
+        made = rig(sim={"duration": 20.0}, lock_step=True, readings=False).up()
+        start = time.monotonic()
+        assert made.simulator.wait(60.0) == 0, made.logs()
+        factors.append(20.0 / (time.monotonic() - start))
+        assert made.status["phase"] == "RUN"
+        if factors[-1] >= 6.0:
+            break
+    record_testsuite_property("real_time_factor", max(factors))
+    assert max(factors) >= 6.0, factors
+
+
+def test_an_inactive_controller_answers_every_reading_by_damping(rig):
+    made = rig(lock_step=True, sim={"duration": 2.0}).up(active=False)
+    assert made.simulator.wait(30.0) == 0, made.logs()
+    answered = {(m.header.stamp.sec, m.header.stamp.nanosec) for _, m in made.commands.items}
+    assert len(answered) == 100
+    assert all(is_damp(m) for _, m in made.commands.items)
+    _, status = made.wait_for_sim(lambda s: float(values(s)["sim_time"]) > 1.0)
+    assert values(status)["deterministic"] == "True"
+
+
+def test_a_damped_controller_answers_every_reading_by_damping(rig):
+    made = rig(lock_step=True).up().running()
+    assert made.operator.trigger("/controller_node/estop") == ""
+    made.wait_for_phase("DAMPED")
+    start = len(made.commands.items)
+    made.commands.wait_for(200)
+    assert all(is_damp(m) for _, m in made.commands.items[start + 1 :])
+
+
+def test_without_an_answer_the_simulation_damps_steps_on_and_says_so(rig):
+    made = rig(lock_step=True)
+    made.set(SIM, "paused", False)
+    _, status = made.wait_for_sim(lambda s: values(s)["deterministic"] == "False")
+    assert status.message == "damped: no command in time"
+    assert "not deterministic" in made.simulator.output()

@@ -1,0 +1,142 @@
+"""The control thread: when it ticks, what it hands on, how it ends."""
+
+import threading
+import time
+
+import pytest
+
+from hebb_controller.node.control_thread import ControlThread
+from hebb_controller.node.values import LoopStatus, Phase, Sample
+
+PATIENCE = 5.0  # s, how long a test waits for what must happen
+
+
+class Loop:
+    """A loop that says what it is told."""
+
+    def __init__(self):
+        self.status = LoopStatus(Phase.RUN, "", "file", "sha256")
+        self.calls = []
+        self.command = "command"
+        self.error = None
+
+    def tick(self, sample, now):
+        self.calls.append((sample, now))
+        if self.error is not None:
+            raise self.error
+        return self.command
+
+    def damp(self, reason):
+        self.status = LoopStatus(Phase.DAMPED, reason, "file", "sha256")
+        self.error = None
+        return "damp"
+
+    def stop(self):
+        self.status = LoopStatus(Phase.INACTIVE, "", "file", "sha256")
+        return "damp"
+
+
+class Sent:
+    """What the thread handed on, and waiting for more."""
+
+    def __init__(self):
+        self.items = []
+        self._more = threading.Condition()
+
+    def __call__(self, *item):
+        with self._more:
+            self.items.append(item)
+            self._more.notify_all()
+
+    def wait(self, count):
+        with self._more:
+            assert self._more.wait_for(lambda: len(self.items) >= count, PATIENCE), self.items
+            return list(self.items)
+
+
+@pytest.fixture
+def make():
+    threads = []
+
+    def begin(loop, *, period=0.02, by_reading=False, answer_once=False):
+        sent, changed, failed = Sent(), Sent(), Sent()
+        thread = ControlThread(
+            loop,
+            period=period,
+            by_reading=by_reading,
+            answer_once=answer_once,
+            send=sent,
+            changed=changed,
+            failed=failed,
+        )
+        thread.begin()
+        threads.append(thread)
+        return thread, sent, changed, failed
+
+    yield begin
+    for thread in threads:
+        thread.end()
+
+
+def test_the_timer_keeps_absolute_deadlines(make):
+    """The k-th tick comes no earlier than k periods after the first, however late one before was."""
+    loop = Loop()
+    _, sent, *_ = make(loop, period=0.01)
+    sent.wait(40)
+    times = [now for _, now in loop.calls]
+    late = [now - (times[0] + 0.01 * k) for k, now in enumerate(times)]
+    assert min(late) > -0.01
+
+
+def test_a_reading_is_ticked_on_and_answered_with_its_stamp(make):
+    loop = Loop()
+    thread, sent, *_ = make(loop, period=60.0, by_reading=True, answer_once=True)
+    for stamp in (5, 7):
+        thread.offer(Sample(None, stamp))
+        assert sent.wait(1)[-1] == ("command", stamp)
+        sent.items.clear()
+
+
+def test_without_a_new_reading_nothing_is_sent_by_reading_unless_damped(make):
+    loop = Loop()
+    thread, sent, *_ = make(loop, period=0.005, by_reading=True)
+    thread.offer(Sample(None, 5))
+    sent.wait(1)
+    ticks = len(loop.calls)
+    while len(loop.calls) < ticks + 5:
+        time.sleep(0.005)
+    assert len(sent.items) == 1
+    loop.damp("why")
+    sent.wait(4)
+
+
+def test_an_exception_damps_and_is_told(make):
+    loop = Loop()
+    loop.error = ZeroDivisionError("in the network")
+    _, sent, changed, failed = make(loop, period=0.005)
+    assert sent.wait(1)[0] == ("damp", 0)
+    ((status,),) = changed.wait(1)[-1:]
+    assert "ZeroDivisionError: in the network" in status.reason
+    assert isinstance(failed.wait(1)[0][0], ZeroDivisionError)
+
+
+def test_a_request_is_carried_out_at_once_in_the_thread_and_its_error_comes_back(make):
+    thread, *_ = make(Loop(), period=60.0)
+    assert thread.ask(lambda _: threading.current_thread().name) == "control"
+    with pytest.raises(ZeroDivisionError):
+        thread.ask(lambda _: 1 / 0)
+
+
+def test_ending_damps_first_and_ends_the_thread(make):
+    thread, sent, *_ = make(Loop(), period=60.0, by_reading=True)
+    assert thread.end()
+    assert sent.items == [("damp", 0)]
+
+
+def test_each_change_of_the_status_is_told_once(make):
+    loop = Loop()
+    _, sent, changed, _ = make(loop, period=0.005)
+    sent.wait(5)
+    assert [status.phase for (status,) in changed.items] == [Phase.RUN]
+    loop.damp("why")
+    assert [status.phase for (status,) in changed.wait(2)] == [Phase.RUN, Phase.DAMPED]
