@@ -22,6 +22,8 @@ from .node.operator_client import Operator
 from .node.processes import CONTROLLER, SIMULATOR, NodeProcess, ros_environment
 from .observation import wrap_angle, yaw
 
+Value = bool | int | float | str
+
 CONTROLLER_NODE = "controller_node"
 SIMULATOR_NODE = "sim_node"
 PACE = 2.0  # simulated seconds per second, at most: fast enough to wait for, slow enough to read
@@ -178,14 +180,14 @@ def run_demo(
     domain = 1 + os.getpid() % 100
     environment = ros_environment(domain)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = environment["ROS_AUTOMATIC_DISCOVERY_RANGE"]
-    simulator = {
+    simulator: dict[str, Value] = {
         "robot": robot,
         "seed": seed,
         "lock_step": True,
         "real_time_factor": PACE,
         "paused": True,
     }
-    controller = {
+    controller: dict[str, Value] = {
         "robot": robot,
         "seed": seed,
         "rule_file": str(rule),

@@ -43,7 +43,7 @@ def memory_horizon(
     for tick, observation in enumerate(observations, start=1):
         one.step(observation)
         other.step(observation)
-        a, b = one.state["weights"], other.state["weights"]
+        a, b = (np.concatenate([w.ravel() for w in net.layers]) for net in (one, other))
         if np.linalg.norm(a - b) > AGREEMENT * np.linalg.norm(a):
             apart = tick
     return apart + 1 if apart < len(observations) else None

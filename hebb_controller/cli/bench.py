@@ -164,6 +164,4 @@ def _show(report: dict[str, float], as_json: bool) -> None:
         click.echo(json.dumps(report, indent=2))
     else:
         for key, value in report.items():
-            click.echo(
-                f"{key:14s} {value:,.3f}" if isinstance(value, float) else f"{key:14s} {value}"
-            )
+            click.echo(f"{key:14s} {value:,.3f}")

@@ -86,7 +86,7 @@ def _walk_observations(rule: Rule) -> list[Array]:
     world = World(robot, tick_period=rule.header.tick_period)
     reading = world.reset(np.random.default_rng(0))
     controller.reset(np.random.default_rng(0), reading.joint_position)
-    observations = []
+    observations: list[Array] = []
     for _ in range(round(HORIZON_SECONDS / rule.header.tick_period)):
         command = controller.step(reading, reading.received)
         if command.limits.tripped:  # it fell: stand it up again and go on
