@@ -77,7 +77,8 @@ class Safety:
 
         A target that is not finite trips and comes back as ``last_position``. The torque stage
         bounds the spring part kp·|q* − q| by the joint's torque; where that would leave the joint's
-        range, the range wins. A run that starts outside the range moves inwards at the rate limit.
+        range or exceed its rate, range and rate win (the joint controllers clip the torque as well):
+        a joint that reads far away must not make the target jump there. A run that starts outside the range moves inwards at the rate limit.
 
         Args:
             target: (n,) wanted positions, rad.
@@ -96,6 +97,8 @@ class Safety:
         np.subtract(joint_position, self._max_stretch, out=low)
         np.add(joint_position, self._max_stretch, out=high)
         bounded = np.minimum(np.maximum(rated, low), high)
+        np.maximum(bounded, last_position - self._max_step, out=bounded)
+        np.minimum(bounded, last_position + self._max_step, out=bounded)
         np.maximum(bounded, np.minimum(robot.lower, last_position), out=bounded)
         np.minimum(bounded, np.maximum(robot.upper, last_position), out=bounded)
         if (bounded == target).all():

@@ -16,7 +16,9 @@ from hebb_controller.plasticity import RULE_KINDS
 from hebb_controller.rule_file import Rule
 
 U = 2.0**-24
-TANH = 8 * U  # numpy's float32 tanh is within 4 units in the last place, each at most 2u of the value
+TANH = (
+    8 * U
+)  # numpy's float32 tanh is within 4 units in the last place, each at most 2u of the value
 
 
 def gamma(k: int) -> float:
@@ -89,9 +91,9 @@ def reference_tick(
                         {name: float(t[i, j]) for name, t in rule.layers[k].items()},
                         header.kind,
                         update.learning_rate,
-                        (traces[k][j], trace_bounds[k][j]),
-                        (traces[k + 1][i], trace_bounds[k + 1][i]),
-                        update.decay * (starts[k][i][j] - layers[k][i][j]),
+                        pre=(traces[k][j], trace_bounds[k][j]),
+                        post=(traces[k + 1][i], trace_bounds[k + 1][i]),
+                        decay=update.decay * (starts[k][i][j] - layers[k][i][j]),
                     )
                     changed[k][i, j] = layers[k][i][j] + gain * delta
                     errors[k][i, j] = gain * bound + U * abs(changed[k][i, j])
@@ -107,7 +109,7 @@ def reference_tick(
     )
 
 
-def change(k, kind, learning_rate, pre, post, decay):
+def change(k, kind, learning_rate, *, pre, post, decay):
     """Return the change of one synapse and its bound.
 
     Najarro & Risi 2020, eq. 1, and its variants: with D (or a fifth constant E) outside eta, and with

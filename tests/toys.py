@@ -26,10 +26,8 @@ from hebb_controller.rule_file import (
     make_rule,
 )
 from hebb_controller.signals import SensorReading
-from hebb_controller.train.evolution import EvolutionSpec
 from hebb_controller.train.genome import Genome
 from hebb_controller.train.metrics import RewardSpec
-from hebb_controller.train.trainer import TrainingSpec
 
 PERIOD = 0.125  # s; like every number below a binary fraction, so that sums are exact
 
@@ -61,6 +59,8 @@ DOCUMENT: Mapping[str, object] = {
     "simulation": {"urdf": "toy.urdf", "start_height": 0.5, "fall_height": 0.25},
 }
 
+# An episode earns its speed, m/s.
+REWARD = RewardSpec(target=1.0, limit=1.0, fast=0.0, heading=0.0, sideways=0.0, power=0.0, fall=0.5)
 UPRIGHT = (0.0, 0.0, 0.0, 1.0)
 CHANNELS = (
     Channel("joint_position", scale=1.0, clip=4.0),
@@ -148,10 +148,7 @@ def toy_rule(
     names = [*RULE_KINDS[kind].tensors, *(["initial"] if initial.distribution == "evolved" else [])]
     rng = np.random.default_rng(seed)
     layers = [
-        {
-            name: (scale * rng.standard_normal((n_out, n_in))).astype(np.float32)
-            for name in names
-        }
+        {name: (scale * rng.standard_normal((n_out, n_in))).astype(np.float32) for name in names}
         for n_in, n_out in zip(sizes, sizes[1:], strict=False)
     ]
     header = RuleHeader(
@@ -169,10 +166,10 @@ def toy_rule(
 
 
 def toy_genome() -> Genome:
-    """Return a genome for the robot of two joints: 6-2, kind A, 12 numbers."""
+    """Return a genome for the robot of two joints: 6-2, kind AD, 24 numbers."""
     robot = toy_robot()
     return Genome(
-        kind="A",
+        kind="AD",
         layer_sizes=(observation_size(CHANNELS, robot.n_joints), robot.n_joints),
         update=update_spec(),
         initial=InitialSpec("uniform", 0.5),
@@ -183,13 +180,17 @@ def toy_genome() -> Genome:
     )
 
 
-def toy_training(robot_file: str, *, generations: int = 4, seed: int = 7) -> TrainingSpec:
-    """Return a run that takes well under a second: 6 pairs, episodes of 8 ticks."""
+def toy_training(robot_file: str, *, generations: int = 4, seed: int = 7):
+    """Return a TrainingSpec that takes well under a second: 6 pairs, episodes of 8 ticks."""
+    from hebb_controller.train.evolution import EvolutionSpec  # torch: not for the workers
+    from hebb_controller.train.trainer import TrainingSpec
+
     return TrainingSpec(
         robot=robot_file,
         genome=toy_genome(),
         evolution=EvolutionSpec(
             pairs=6,
+            hold=0,
             sigma=0.2,
             sigma_decay=0.9,
             sigma_min=0.05,
@@ -197,9 +198,7 @@ def toy_training(robot_file: str, *, generations: int = 4, seed: int = 7) -> Tra
             step_decay=0.95,
             step_min=0.01,
         ),
-        reward=RewardSpec(
-            target=1.0, limit=1.0, fast=0.0, heading=0.0, sideways=0.0, power=0.0, fall=0.5
-        ),
+        rewards=((0, REWARD),),
         generations=generations,
         seed=seed,
     )
@@ -251,7 +250,8 @@ def slide(controller: object, condition: ToyCondition, seed: int) -> EpisodeReco
     controller.reset(np.random.default_rng(seed))
     x, rows = 0.0, []
     for tick in range(8):
-        controller.step(toy_reading(controller.robot, tick * PERIOD), tick * PERIOD)
+        reading = toy_reading(controller.robot, tick * PERIOD, joint_position=(0.75, 0.5))
+        controller.step(reading, reading.received)
         x += float(controller.last_action[0]) * PERIOD
         rows.append((x, 0.0, 0.0))
     if condition.spoil and x < 0:

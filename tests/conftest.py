@@ -1,0 +1,24 @@
+"""What all tests share: paths, and how hypothesis searches."""
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+from toys import toy_robot, write_toy_robot
+
+# The same examples in every run: a test fails for a change, not by the day. No deadline for one
+# example, since a loaded machine may stop anything for a second.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def robot():
+    """Return the robot of two joints."""
+    return toy_robot()
+
+
+@pytest.fixture
+def robot_file(tmp_path: Path) -> str:
+    """Return the path of its spec."""
+    return write_toy_robot(tmp_path)

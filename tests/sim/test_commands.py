@@ -1,0 +1,225 @@
+"""Commands that simulate: what they write, and that bad input is one line and exit code 2."""
+
+import json
+import pickle
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hebb_controller import cli
+from hebb_controller.cli import presets
+from hebb_controller.network import InitialSpec
+from hebb_controller.observation import Channel
+from hebb_controller.rule_file import load_rule, save_rule
+from hebb_controller.train.trainer import LOG_NAME
+from hebb_sim.episode import Condition
+
+
+@pytest.fixture
+def hebb(monkeypatch, capfd):
+    """Return a function that runs ``hebb`` and returns its exit code, output and errors."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["hebb", *map(str, words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        output, errors = capfd.readouterr()
+        return code, output, errors
+
+    return run
+
+
+@pytest.fixture
+def rule_path(tmp_path, a1_rule):
+    path = tmp_path / "a1.rule.safetensors"
+    save_rule(a1_rule, path)
+    return path
+
+
+def one_error(code, errors, words):
+    assert code == 2
+    lines = [line for line in errors.splitlines() if line]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert words in lines[0]
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["inspect"], ["bench", "sim", "--rule"]])
+def test_a_bad_rule_is_one_line_and_exit_code_2(hebb, tmp_path, rule_path, command):
+    whole = rule_path.read_bytes()
+    for data, words in (
+        (whole[:-5], "truncated or damaged"),
+        (pickle.dumps({"A": 1.0, "B": list(range(9))}), "a Python pickle"),
+        (None, "no such file"),
+    ):
+        path = tmp_path / "bad.rule.safetensors"
+        path.unlink(missing_ok=True)
+        if data is not None:
+            path.write_bytes(data)
+        code, output, errors = hebb(*command, path)
+        assert output == ""
+        one_error(code, errors, words)
+
+
+def test_a_rule_for_another_robot_is_not_evaluated(hebb, rule_path, robot_file):
+    code, _, errors = hebb("evaluate", rule_path, "--robot", robot_file)
+    one_error(code, errors, "trained for robot 'a1' (12 joints), this is 'toy' (2)")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"), [("XX:limp", "no leg or joint 'XX'"), ("FR:explode", "kind 'explode'")]
+)
+def test_an_unknown_damage_does_not_start_the_demo(hebb, tmp_path, rule_path, damage, words):
+    pytest.importorskip("rclpy")
+    out = tmp_path / "out"
+    code, _, errors = hebb("demo", "--rule", rule_path, "--damage", damage, "--out", out)
+    one_error(code, errors, words)
+    assert not out.exists()
+
+
+def test_an_evaluation_says_the_same_for_any_number_of_workers(hebb, rule_path):
+    options = ["--episodes", "2", "--damage-episodes", "1", "--duration", "8", "--json"]
+    reports = []
+    for workers in (1, 2):
+        code, output, errors = hebb("evaluate", rule_path, *options, "--workers", workers)
+        assert code == 0, errors
+        assert "Traceback" not in errors
+        reports.append(json.loads(output))
+    assert reports[0] == reports[1]
+    report = reports[0]
+    assert {"speed_mean", "heading_p90_rad", "fall_rate", "episodes", "damage"} <= set(report)
+    assert report["episodes"] == 2
+    assert set(report["damage"]) == {"weak:0.3", "limp", "locked"}
+    for row in report["damage"].values():
+        assert {"retained_speed", "fall_rate"} <= set(row)
+
+
+def test_an_episode_too_short_to_compare_speeds_is_refused(hebb, rule_path):
+    code, output, errors = hebb("evaluate", rule_path, "--duration", "7")
+    assert (code, output) == (2, "")
+    assert "--duration" in errors
+    assert "Traceback" not in errors
+
+
+def test_inspect_shows_what_is_in_the_file_and_the_memory_horizon(hebb, rule_path):
+    code, output, errors = hebb("inspect", rule_path, "--json")
+    report = json.loads(output)
+    assert (code, errors) == (0, "")
+    assert report["sha256"] == load_rule(rule_path).sha256
+    assert report["layer_sizes"] == [46, 16, 12]
+    assert report["synapses"] == 46 * 16 + 16 * 12
+    assert report["robot"] == "a1"
+    horizon = report["memory_horizon"]
+    assert horizon["measured"] is True
+    assert horizon["ticks"] is None or horizon["seconds"] == pytest.approx(0.02 * horizon["ticks"])
+    code, output, errors = hebb("inspect", rule_path)
+    assert (code, errors) == (0, "")
+    assert "memory_horizon:" in output
+
+
+def test_the_simulator_bench_counts_ticks_and_the_share_of_physics(hebb, rule_path):
+    code, output, errors = hebb("bench", "sim", "--rule", rule_path, "--seconds", "1", "--json")
+    report = json.loads(output)
+    assert (code, errors) == (0, "")
+    assert set(report) == {"ticks", "ticks_per_s", "physics_share"}
+    assert report["ticks_per_s"] > 50  # faster than real time
+    assert 0 < report["physics_share"] < 1
+
+
+# --- training ---
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Make the preset small: a pair of candidates, episodes of a few ticks, three generations."""
+    recipe = presets.fast
+
+    def tiny(*, seed, generations):
+        preset = recipe(seed=seed, generations=generations or 3)
+        genome = replace(
+            preset.spec.genome,
+            layer_sizes=(12, 12),
+            contract=replace(
+                preset.spec.genome.contract, channels=(Channel("joint_position", 1.0, 5.0),)
+            ),
+            initial=InitialSpec("uniform", 0.1),
+        )
+        spec = replace(
+            preset.spec, genome=genome, evolution=replace(preset.spec.evolution, pairs=2)
+        )
+        return presets.Preset(spec, lambda generation: (Condition(0.2),))
+
+    monkeypatch.setitem(presets.PRESETS, "fast", tiny)
+
+
+def coefficients(directory):
+    rule = load_rule(directory / "rule.rule.safetensors")
+    return [{name: t.tobytes() for name, t in layer.items()} for layer in rule.layers]
+
+
+def log(directory):
+    lines = (directory / LOG_NAME).read_text(encoding="utf-8").splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def test_training_leaves_a_rule_its_provenance_a_log_and_a_curve(hebb, small, tmp_path):
+    out = tmp_path / "run"
+    code, _, errors = hebb("train", "--out", out, "--workers", 1, "--seed", 3)
+    assert code == 0, errors
+    assert "fitness" in errors
+    assert "steps/s" in errors
+    assert len(log(out)) == 3
+    rule = load_rule(out / "rule.rule.safetensors")
+    assert rule.header.provenance["generations"] == 3
+    assert rule.header.provenance["seed"] == 3
+    assert "hebb train --preset fast --seed 3" in rule.header.provenance["command"]
+    assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
+    # the run is not overwritten
+    code, _, errors = hebb("train", "--out", out, "--workers", 1, "--seed", 3)
+    one_error(code, errors, "holds a run already")
+    # nor continued with other options
+    code, _, errors = hebb("train", "--out", out, "--workers", 1, "--seed", 4, "--resume")
+    one_error(code, errors, "started with other options")
+    assert rule.sha256 == load_rule(out / "rule.rule.safetensors").sha256
+
+
+def test_a_run_stopped_by_ctrl_c_is_continued_bit_for_bit(hebb, small, tmp_path, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert hebb("train", "--out", whole, "--workers", 1)[0] == 0
+    module = sys.modules["hebb_controller.cli.train"]
+    progress = module._progress
+
+    def stop_after(count):
+        def interrupted(trainer, generations):
+            for _ in range(count):
+                next(generations)
+            raise KeyboardInterrupt
+
+        return interrupted
+
+    monkeypatch.setattr(module, "_progress", stop_after(2))
+    code, _, errors = hebb("train", "--out", parts, "--workers", 2)
+    assert code == 130
+    assert "--resume" in errors
+    assert load_rule(parts / "rule.rule.safetensors").header.provenance["generations"] == 2
+    monkeypatch.setattr(module, "_progress", progress)
+    assert hebb("train", "--out", parts, "--workers", 1, "--resume")[0] == 0
+    assert coefficients(parts) == coefficients(whole)
+    assert log(parts) == log(whole)
+    assert np.isfinite([line["fitness"] for line in log(whole)]).all()
+
+
+def test_ctrl_c_before_anything_was_done_is_no_traceback(hebb, small, tmp_path, monkeypatch):
+    def interrupted(trainer, generations):
+        raise KeyboardInterrupt
+
+    module = sys.modules["hebb_controller.cli.train"]
+    monkeypatch.setattr(module, "_progress", interrupted)
+    code, _, errors = hebb("train", "--out", tmp_path / "run", "--workers", 1)
+    assert code == 130
+    assert errors.splitlines() == ["Stopped in the first generation: there is nothing to keep yet."]

@@ -1,0 +1,130 @@
+"""Damages as text and as torque, on the shipped robot; no simulator."""
+
+import numpy as np
+import pytest
+
+from hebb_controller.errors import DamageError
+from hebb_controller.robot import load_robot
+from hebb_controller.signals import Command, Mode
+from hebb_sim.actuator import Actuator
+from hebb_sim.damage import LIMP_FRICTION, Damage, damaged_joints, describe, parse_damages
+
+
+@pytest.fixture(scope="module")
+def a1():
+    return load_robot("a1")
+
+
+@pytest.mark.parametrize(
+    ("text", "damages"),
+    [
+        ("none", ()),
+        ("", ()),
+        ("  none ", ()),
+        ("FR:limp", (Damage("FR", "limp"),)),
+        ("RL:weak:0.3", (Damage("RL", "weak", 0.3),)),
+        ("RL:weak:0", (Damage("RL", "weak", 0.0),)),
+        ("FR_lower_joint:locked", (Damage("FR_lower_joint", "locked"),)),
+        ("FR:limp, RL:weak:0.25", (Damage("FR", "limp"), Damage("RL", "weak", 0.25))),
+    ],
+)
+def test_text_says_part_kind_and_amount(a1, text, damages):
+    assert parse_damages(text, a1) == damages
+    assert parse_damages(describe(damages), a1) == damages
+
+
+def test_no_damage_is_called_none():
+    assert describe(()) == "none"
+    assert describe((Damage("FR", "limp"), Damage("RL", "weak", 0.25))) == "FR:limp,RL:weak:0.25"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("XX:limp", r"no leg or joint 'XX'. Legs: FR, FL, RR, RL; joints: FR_hip_joint"),
+        ("fr:limp", "no leg or joint 'fr'"),
+        ("FR:explode", "kind 'explode' is unknown. Known: limp, weak, locked"),
+        ("FR", "write PART:KIND"),
+        ("FR:", "write PART:KIND"),
+        (":limp", "write PART:KIND"),
+        ("FR:limp,", "write PART:KIND"),
+        ("FR:weak", "fraction of torque left"),
+        ("FR:weak:", "write PART:KIND"),
+        ("FR:weak:much", "fraction of torque left"),
+        ("FR:weak:0.1:0.2", "fraction of torque left"),
+        ("FR:weak:1", r"must be in \[0, 1\)"),
+        ("FR:weak:-0.1", r"must be in \[0, 1\)"),
+        ("FR:weak:nan", r"must be in \[0, 1\)"),
+        ("FR:weak:inf", r"must be in \[0, 1\)"),
+        ("FR:limp:0.5", "takes no amount"),
+        ("FR:locked:0.5", "takes no amount"),
+    ],
+)
+def test_what_no_robot_can_have_is_refused_in_one_line(a1, text, message):
+    with pytest.raises(DamageError, match=message) as caught:
+        parse_damages(text, a1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_leg_is_all_its_joints_and_a_joint_itself(a1):
+    assert damaged_joints(Damage("RR", "limp"), a1) == (6, 7, 8)
+    assert damaged_joints(Damage("RR_upper_joint", "limp"), a1) == (7,)
+
+
+def torques(robot, damages, *, offset=0.25, velocity=2.0, mode=Mode.POSITION):
+    """Return the torques of all joints at their default pose, their targets ``offset`` away."""
+    actuator = Actuator(robot)
+    actuator.damage(damages)
+    actuator.command(Command(mode, robot.default + offset, robot.kp, robot.kd))
+    return np.array(actuator.torques([(q, velocity) for q in robot.default.tolist()]))
+
+
+def test_a_healthy_motor_is_a_spring_and_a_damper(a1):
+    # 40 N·m/rad · 0.25 rad − 1 N·m·s/rad · 2 rad/s = 8 N·m
+    assert torques(a1, ()) == pytest.approx([8.0] * 12, abs=1e-12)
+
+
+def test_torque_stays_within_the_robots_limit_whatever_the_command_asks(a1):
+    assert torques(a1, (), offset=100.0).tolist() == a1.torque.tolist()
+    assert torques(a1, (), offset=-100.0).tolist() == (-a1.torque).tolist()
+
+
+def test_a_limp_leg_gives_nothing_but_friction(a1):
+    found = torques(a1, (Damage("FL", "limp"),), offset=100.0)
+    assert found[3:6].tolist() == [-2.0 * LIMP_FRICTION] * 3
+    assert np.delete(found, [3, 4, 5]).tolist() == np.delete(a1.torque, [3, 4, 5]).tolist()
+
+
+def test_a_weak_motor_gives_a_part_of_what_it_gave(a1):
+    found = torques(a1, (Damage("FL_hip_joint", "weak", 0.25),))
+    assert found[3] == pytest.approx(2.0, abs=1e-12)
+    saturated = torques(a1, (Damage("FL_hip_joint", "weak", 0.25),), offset=100.0)
+    assert saturated[3] == 5.0  # of 20 N·m
+
+
+def test_damping_and_off_have_no_spring(a1):
+    assert torques(a1, (), mode=Mode.DAMP).tolist() == [-2.0] * 12
+    assert torques(a1, (), mode=Mode.OFF).tolist() == [0.0] * 12
+
+
+def test_damages_replace_each_other_and_none_heals(a1):
+    actuator = Actuator(a1)
+    command = Command(Mode.POSITION, a1.default + 0.25, a1.kp, a1.kd)
+    states = [(q, 2.0) for q in a1.default.tolist()]
+    for damages in ((Damage("FR", "limp"),), (Damage("RL", "locked"),), ()):
+        actuator.damage(damages)
+    actuator.command(command)
+    assert actuator.locked == frozenset()
+    assert actuator.torques(states) == pytest.approx([8.0] * 12, abs=1e-12)
+
+
+def test_a_damage_that_the_robot_cannot_have_changes_nothing(a1):
+    actuator = Actuator(a1)
+    actuator.damage((Damage("FR", "limp"), Damage("RL", "locked")))
+    with pytest.raises(DamageError):
+        actuator.damage((Damage("FL", "weak", 0.5), Damage("XX", "limp")))
+    assert actuator.locked == frozenset({9, 10, 11})
+    actuator.command(Command(Mode.POSITION, a1.default + 0.25, a1.kp, a1.kd))
+    found = actuator.torques([(q, 2.0) for q in a1.default.tolist()])
+    assert found[:3] == pytest.approx([-2.0 * LIMP_FRICTION] * 3)
+    assert found[3:6] == pytest.approx([8.0] * 3, abs=1e-12)

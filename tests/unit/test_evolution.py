@@ -1,0 +1,204 @@
+"""The outer loop: ranks by hand, gradients against sums written out, and an optimum that is known."""
+
+import math
+
+import numpy as np
+import pytest
+from toys import toy_genome
+
+from hebb_controller.errors import RuleFileError
+from hebb_controller.network import InitialSpec
+from hebb_controller.train.evolution import Evolution, EvolutionSpec, centred_ranks
+from hebb_controller.train.genome import Genome
+from hebb_controller.train.task import noise
+
+SPEC = EvolutionSpec(
+    pairs=8,
+    hold=0,
+    sigma=0.1,
+    sigma_decay=1.0,
+    sigma_min=0.01,
+    step=0.05,
+    step_decay=1.0,
+    step_min=0.01,
+)
+
+
+@pytest.mark.parametrize(
+    ("fitness", "ranks"),
+    [
+        ([[1.0], [2.0], [3.0]], [-0.5, 0.0, 0.5]),
+        ([[30.0], [-5.0], [0.1]], [0.5, -0.5, 0.0]),
+        ([[1.0], [1.0], [2.0]], [-0.25, -0.25, 0.5]),  # a tie shares ranks 1 and 2
+        ([[7.0], [7.0], [7.0], [7.0]], [0.0] * 4),
+        ([[1.0], [2.0], [2.0], [2.0], [9.0]], [-0.5, 0.0, 0.0, 0.0, 0.5]),
+        # each condition is ranked by itself: 1, 2, 3 and 1, 3, 2
+        ([[0.0, -1e9], [0.1, 1e9], [0.2, 5e8]], [-0.5, 0.25, 0.25]),
+        ([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]], [0.0, 0.0, 0.0]),
+    ],
+)
+def test_centred_ranks_by_hand(fitness, ranks):
+    assert centred_ranks(np.array(fitness)).tolist() == ranks
+
+
+def test_noise_is_standard_normal_and_the_seed_decides_it():
+    sample = noise(3, 20_000)
+    assert sample.dtype == np.float32
+    assert sample.tobytes() == noise(3, 20_000).tobytes()
+    assert sample.tobytes() != noise(4, 20_000).tobytes()
+    # six standard errors of mean and variance
+    assert abs(float(sample.mean())) < 6 / math.sqrt(20_000)
+    assert abs(float(sample.var()) - 1.0) < 6 * math.sqrt(2.0 / 20_000)
+
+
+def test_the_first_step_goes_by_the_step_size_along_the_sign_of_the_gradient():
+    # Adam's first step is step · g / (|g| + 1e-8) for each number by itself. The gradient is the sum
+    # over pairs of (rank of + minus rank of −) · noise.
+    evolution = Evolution(SPEC, np.zeros(5, dtype=np.float32))
+    seeds = [11, 12]
+    fitness = np.array([[4.0], [1.0], [2.0], [3.0]])  # ranks 0.5, −0.5, −1/6, 1/6
+    gradient = 1.0 * noise(11, 5).astype(float) - (1 / 3) * noise(12, 5).astype(float)
+    assert np.abs(gradient).min() > 1e-3
+    evolution.tell(seeds, fitness)
+    assert evolution.mean == pytest.approx(SPEC.step * np.sign(gradient), rel=1e-4)
+    assert evolution.generation == 1
+
+
+def test_swapping_the_signs_of_a_pair_turns_the_step_round():
+    steps = []
+    for fitness in ([[1.0], [0.0]], [[0.0], [1.0]]):
+        evolution = Evolution(SPEC, np.zeros(5, dtype=np.float32))
+        evolution.tell([11], np.array(fitness))
+        steps.append(evolution.mean)
+    assert np.array_equal(steps[0], -steps[1])
+
+
+def test_equal_fitness_leaves_the_mean_where_it_is():
+    evolution = Evolution(SPEC, np.ones(5, dtype=np.float32))
+    evolution.tell([11, 12], np.full((4, 2), 3.0))
+    assert evolution.mean.tolist() == [1.0] * 5
+
+
+def test_the_mean_finds_a_known_optimum():
+    optimum = np.array([1.0, -1.0, 0.5, 2.0, -0.25])
+    start = np.zeros(5, dtype=np.float32)
+    evolution = Evolution(SPEC, start)
+    rng = np.random.default_rng(0)
+
+    def score(vector):
+        return [-float(((vector - optimum) ** 2).sum())]
+
+    for _ in range(80):
+        seeds = [int(seed) for seed in rng.integers(2**40, size=SPEC.pairs)]
+        vectors = [
+            evolution.mean + sign * evolution.sigma * noise(seed, 5)
+            for seed in seeds
+            for sign in (1, -1)
+        ]
+        evolution.tell(seeds, np.array([score(vector) for vector in vectors]))
+    # Steps of at most 0.05 in each of five directions around the optimum: √5 · 0.05 = 0.11 of 2.5.
+    before, after = (float(np.linalg.norm(v - optimum)) for v in (start, evolution.mean))
+    assert before > 2.4
+    assert after < 0.3
+
+
+def test_sigma_and_step_hold_then_decay_to_their_floors():
+    spec = EvolutionSpec(
+        pairs=1,
+        hold=1,
+        sigma=0.5,
+        sigma_decay=0.5,
+        sigma_min=0.1,
+        step=0.5,
+        step_decay=0.5,
+        step_min=0.2,
+    )
+    evolution = Evolution(spec, np.zeros(1, dtype=np.float32))
+    sigmas, steps = [], []
+    for _ in range(5):
+        sigmas.append(evolution.sigma)
+        evolution.tell([1], np.array([[1.0], [0.0]]))
+        steps.append(evolution._optimiser.param_groups[0]["lr"])
+    assert sigmas == [0.5, 0.5, 0.25, 0.125, 0.1]
+    assert steps == [0.5, 0.5, 0.25, 0.2, 0.2]
+
+
+def test_a_restored_evolution_goes_on_bit_for_bit():
+    rng = np.random.default_rng(0)
+    rounds = [
+        ([int(s) for s in rng.integers(2**40, size=8)], rng.random((16, 2))) for _ in range(6)
+    ]
+    one = Evolution(SPEC, np.zeros(7, dtype=np.float32))
+    for seeds, fitness in rounds[:3]:
+        one.tell(seeds, fitness)
+    other = Evolution(SPEC, np.ones(7, dtype=np.float32))
+    other.restore(one.generation, one.arrays())
+    for seeds, fitness in rounds[3:]:
+        one.tell(seeds, fitness)
+        other.tell(seeds, fitness)
+    assert one.mean.tobytes() == other.mean.tobytes()
+    assert one.generation == other.generation == 6
+
+
+def test_an_evolution_restored_before_its_first_generation_starts_anew():
+    one = Evolution(SPEC, np.full(3, 0.5, dtype=np.float32))
+    other = Evolution(SPEC, np.zeros(3, dtype=np.float32))
+    other.restore(0, one.arrays())
+    for evolution in (one, other):
+        evolution.tell([5], np.array([[1.0], [0.0]]))
+    assert one.mean.tobytes() == other.mean.tobytes()
+
+
+# --- the vector that is evolved ---
+
+
+def genome(**fields):
+    return Genome(**{**vars(toy_genome()), "kind": "A", **fields})
+
+
+def test_the_vector_is_laid_out_layer_by_layer_tensor_by_tensor():
+    layout = genome(kind="AD_eta", layer_sizes=(6, 3, 2))
+    assert layout.size == 3 * (6 * 3 + 3 * 2)
+    vector = np.arange(layout.size, dtype=np.float32) / 128.0
+    rule = layout.rule(vector)
+    assert rule.layers[0]["A"].ravel().tolist() == vector[:18].tolist()
+    assert rule.layers[0]["D"].ravel().tolist() == vector[18:36].tolist()
+    assert rule.layers[1]["A"].ravel().tolist() == vector[54:60].tolist()
+    assert rule.layers[1]["A"].shape == (2, 3)
+    # eta is eta_max (0.1) times the logistic function; float32 rounding of three operations
+    expected = [0.1 / (1.0 + math.exp(-value)) for value in vector[36:54]]
+    assert rule.layers[0]["eta"].ravel() == pytest.approx(expected, rel=2**-20)
+
+
+def test_an_evolved_start_is_part_of_the_vector():
+    plain, evolved = genome(), genome(initial=InitialSpec("evolved", 1.0))
+    assert evolved.size == 2 * plain.size
+    vector = np.arange(evolved.size, dtype=np.float32)
+    rule = evolved.rule(vector)
+    assert rule.layers[0]["initial"].ravel().tolist() == vector[12:].tolist()
+    assert rule.header.initial.distribution == "evolved"
+
+
+def test_the_start_has_the_scales_it_should():
+    layout = genome(layer_sizes=(6, 400, 2), initial=InitialSpec("evolved", 1.0), start_scale=0.25)
+    vector = layout.start(np.random.default_rng(0))
+    assert vector.shape == (layout.size,)
+    assert vector.dtype == np.float32
+    coefficients, weights = vector[:2400], vector[2400:4800]
+    # six standard errors of a standard deviation from 2,400 draws: 6/√4800 = 0.087
+    assert coefficients.std() == pytest.approx(0.25, rel=0.087)
+    assert weights.std() == pytest.approx(6**-0.5, rel=0.087)
+
+
+def test_the_rule_carries_where_it_comes_from():
+    rule = genome().rule(np.zeros(12, dtype=np.float32), {"command": "by hand"})
+    assert rule.header.provenance == {"command": "by hand"}
+    assert rule.header.contract.robot == "toy"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_vector_that_is_not_finite_is_no_rule(value):
+    vector = np.zeros(12, dtype=np.float32)
+    vector[7] = value
+    with pytest.raises(RuleFileError, match="candidate: layer0"):
+        genome().rule(vector)

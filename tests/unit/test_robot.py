@@ -1,0 +1,221 @@
+"""Robot specs: what is missing, unknown or senseless is named; nothing is filled in."""
+
+import math
+
+import numpy as np
+import pytest
+from toys import toy_document
+
+from hebb_controller.errors import HebbError, RobotSpecError
+from hebb_controller.robot import available_robots, load_robot, parse_robot
+
+JOINT_FIELDS = (
+    *("lower", "upper", "default", "velocity", "torque"),
+    *("kp", "kd", "rotor_inertia", "max_target_rate"),
+)
+
+
+def parse(document):
+    return parse_robot(document, where="toy.yaml")
+
+
+def test_the_shipped_a1_loads():
+    robot = load_robot("a1")
+    assert "a1" in available_robots()
+    assert robot.name == "a1"
+    assert robot.n_joints == 12
+    assert robot.joint_names[:3] == ("FR_hip_joint", "FR_upper_joint", "FR_lower_joint")
+    assert dict(robot.legs) == {
+        "FR": (0, 1, 2),
+        "FL": (3, 4, 5),
+        "RR": (6, 7, 8),
+        "RL": (9, 10, 11),
+    }
+    # the URDF's limits of the first leg, and the crouched stand
+    assert robot.lower[:3].tolist() == [-0.80, -1.04, -2.69]
+    assert robot.upper[:3].tolist() == [0.80, 4.18, -0.92]
+    assert robot.default[:3].tolist() == [0.0, 0.9, -1.8]
+    assert robot.torque[:3].tolist() == [20.0, 33.5, 33.5]
+    assert (robot.kp == 40.0).all()
+    assert (robot.rotor_inertia == 0.01).all()
+
+
+def test_vectors_are_in_the_order_of_the_joints_and_cannot_be_changed():
+    robot = parse(toy_document())
+    assert robot.joint_names == ("knee", "hip")
+    assert robot.upper.tolist() == [1.5, 4.0]
+    assert robot.kd.tolist() == [1.0, 1.0]  # from joint_defaults
+    assert robot.legs["left"] == (0, 1)
+    with pytest.raises(ValueError, match="read-only"):
+        robot.upper[0] = 99.0
+    with pytest.raises(TypeError):
+        robot.legs["left"] = ()
+
+
+def test_a_joint_overrides_the_defaults_for_itself_only():
+    document = toy_document()
+    document["joints"]["hip"]["kd"] = 3.0
+    assert parse(document).kd.tolist() == [1.0, 3.0]
+
+
+@pytest.mark.parametrize("field", ["name", "joints", "legs", "safety", "simulation"])
+def test_every_missing_part_is_named(field):
+    document = toy_document()
+    del document[field]
+    with pytest.raises(RobotSpecError, match=rf"^toy.yaml: .*'{field}' is missing"):
+        parse(document)
+
+
+@pytest.mark.parametrize("field", JOINT_FIELDS)
+def test_every_missing_joint_value_is_named_with_its_joint(field):
+    document = toy_document()
+    document["joint_defaults"].pop(field, None)
+    document["joints"]["hip"].pop(field, None)
+    document["joints"]["knee"].setdefault(field, 1.0)
+    with pytest.raises(RobotSpecError, match=rf"joint 'hip': '{field}' is missing"):
+        parse(document)
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        *(("safety", field) for field in ("safe_action", "max_tilt", "max_reading_age")),
+        *(("simulation", field) for field in ("urdf", "start_height", "fall_height")),
+    ],
+)
+def test_every_missing_value_of_a_part_is_named(part, field):
+    document = toy_document()
+    del document[part][field]
+    with pytest.raises(RobotSpecError, match=rf"{part}: '{field}' is missing"):
+        parse(document)
+
+
+@pytest.mark.parametrize("path", [(), ("joint_defaults",), ("joints", "hip"), ("safety",)])
+def test_an_unknown_field_is_refused_by_name(path):
+    document = toy_document()
+    node = document
+    for key in path:
+        node = node[key]
+    node["colour"] = "red"
+    with pytest.raises(RobotSpecError, match=r"unknown field 'colour'. Known: "):
+        parse(document)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, 1e10, "1.0", True, None])
+@pytest.mark.parametrize("field", [*JOINT_FIELDS, "max_tilt", "fall_height"])
+def test_a_value_that_is_no_reasonable_number_is_refused_by_name(field, value):
+    document = toy_document()
+    if field in JOINT_FIELDS:
+        document["joints"]["knee"][field] = value
+    else:
+        document["safety" if field == "max_tilt" else "simulation"][field] = value
+    with pytest.raises(RobotSpecError, match=field):
+        parse(document)
+
+
+@pytest.mark.parametrize("field", sorted(set(JOINT_FIELDS) - {"lower", "upper", "default"}))
+def test_limits_and_gains_are_not_negative(field):
+    document = toy_document()
+    document["joints"]["knee"][field] = -1.0
+    with pytest.raises(RobotSpecError, match=rf"joint 'knee': {field} is -1"):
+        parse(document)
+
+
+@pytest.mark.parametrize("field", ["velocity", "torque", "kp", "kd", "max_target_rate"])
+def test_limits_and_gains_are_not_zero(field):
+    document = toy_document()
+    document["joints"]["knee"][field] = 0
+    with pytest.raises(RobotSpecError, match=rf"{field} is 0; it must be positive"):
+        parse(document)
+
+
+CONTRADICTIONS = {
+    "lower must be below upper": {"lower": 1.5},
+    "default lies outside": {"default": 1.6},
+}
+
+
+@pytest.mark.parametrize("message", CONTRADICTIONS)
+def test_contradictions_in_a_joint_are_refused(message):
+    document = toy_document()
+    document["joints"]["knee"].update(CONTRADICTIONS[message])
+    with pytest.raises(RobotSpecError, match=message):
+        parse(document)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "message"),
+    [
+        ("safety", "safe_action", "pray", "safe_action 'pray' is unknown. Known: damp, hold"),
+        ("safety", "max_tilt", 4.0, "limits nothing"),
+        ("safety", "max_tilt", 0.0, "must be positive"),
+        ("safety", "max_reading_age", -0.1, "must be positive"),
+        ("simulation", "fall_height", 0, "must be positive"),
+        ("legs", "left", [], "must be a list of joints"),
+        ("legs", "left", "knee", "must be a list of joints"),
+        ("legs", "left", ["knee", "toe"], "unknown joints: toe"),
+    ],
+)
+def test_senseless_values_are_refused(part, field, value, message):
+    document = toy_document()
+    document[part][field] = value
+    with pytest.raises(RobotSpecError, match=message):
+        parse(document)
+
+
+@pytest.mark.parametrize("document", [None, [], "a1", 3])
+@pytest.mark.parametrize("part", ["", "joints", "joint_defaults", "legs", "safety", "simulation"])
+def test_a_part_that_is_no_mapping_is_refused(part, document):
+    whole = document if not part else {**toy_document(), part: document}
+    with pytest.raises(RobotSpecError, match="expected a mapping"):
+        parse(whole)
+
+
+def test_a_robot_without_joints_is_refused():
+    with pytest.raises(RobotSpecError, match="joints: there is none"):
+        parse({**toy_document(), "joints": {}})
+
+
+def test_an_unknown_robot_is_refused_with_the_shipped_ones():
+    with pytest.raises(RobotSpecError, match=r"robot 'a2': no such spec. Shipped: .*a1"):
+        load_robot("a2")
+
+
+def test_a_spec_in_a_file_is_the_spec_in_the_document(robot_file):
+    one, other = load_robot(robot_file), parse(toy_document())
+    assert one.joint_names == other.joint_names
+    for field in JOINT_FIELDS:
+        assert np.array_equal(getattr(one, field), getattr(other, field))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "joints: [",
+        "[" * 1_500,
+        "name: 2001-99-99",
+        'name: !!int "x"',
+        'name: !!int ""',
+        "name: !!timestamp x",
+        "name: !!bool x",
+        "name: " + "1" * 5_000,
+        "? [1]\n: 2",
+        "\x00",
+        "",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_file_that_is_no_yaml_mapping_is_one_clear_error(tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RobotSpecError, match=r"bad\.yaml") as caught:
+        load_robot(path)
+    assert isinstance(caught.value, HebbError)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_in_another_encoding_is_one_clear_error(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_bytes("name: Käfer".encode("latin-1"))
+    with pytest.raises(RobotSpecError, match="not readable as YAML"):
+        load_robot(path)
