@@ -134,7 +134,7 @@ def load_robot(name_or_path: str | Path) -> RobotSpec:
             f"Shipped: {', '.join(available_robots())}; or give the path of a .yaml file."
         )
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _OneOfEachKey)  # noqa: S506 - safe
     except (yaml.YAMLError, OSError, RecursionError, *_YAML_VALUE_ERRORS) as error:
         raise RobotSpecError(
             f"{path}: not readable as YAML: {' '.join(str(error).split())}"
@@ -179,6 +179,19 @@ def parse_robot(document: object, *, where: str) -> RobotSpec:
         simulation=_simulation(_get(top, "simulation", where), f"{where}: simulation"),
         **arrays,
     )
+
+
+class _OneOfEachKey(yaml.SafeLoader):
+    """Refuses what YAML lets pass: a key that stands twice, of which the last would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - PyYAML's
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"'{key}' stands twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def _legs(node: object, joint_names: tuple[str, ...], where: str) -> Mapping[str, tuple[int, ...]]:

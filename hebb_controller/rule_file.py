@@ -381,6 +381,8 @@ def _check_layers(header: RuleHeader, layers: Sequence[Mapping[str, Array]], whe
 
 def _read(path: Path, where: str) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # a directory, or a pipe that would never end
+            raise RuleFileError(f"{where}: not a file.")
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError as error:

@@ -105,4 +105,5 @@ class Genome:
         return make_rule(header, layers, where="candidate")
 
     def _eta(self, part: npt.NDArray[np.float32]) -> Array:
-        return (np.float32(self.eta_max) / (1.0 + np.exp(-part))).astype(np.float32)
+        with np.errstate(over="ignore"):  # exp(-part) = inf is eta = 0
+            return (np.float32(self.eta_max) / (1.0 + np.exp(-part))).astype(np.float32)

@@ -16,8 +16,8 @@ SPEED_WINDOW = 0.25  # s, over which speed is averaged
 class RewardSpec:
     """Weights of the reward of a tick.
 
-    reward = min(v, target)/target − fast·max(0, v − limit) − heading·|heading| − sideways·|v_y|
-             − power·P, with v the speed along the initial heading.
+    reward = min(v, target)/target − fast·max(0, v − limit) − heading·min(|heading|, 2)
+             − sideways·|v_y| − power·P, with v the speed along the initial heading.
 
     Attributes:
         target: speed that earns 1, m/s.

@@ -185,6 +185,13 @@ class Trainer(Generic[C]):
 
     def _continue(self, log: Path) -> None:
         arrays, document = load_checkpoint(self._directory)
+        missing = [
+            name
+            for name in ("spec", "generation", "ticks", "seconds", *self.evolution.arrays())
+            if name not in document and name not in arrays
+        ]
+        if missing:
+            raise TrainingError(f"{self._directory}: the checkpoint lacks {', '.join(missing)}.")
         if document["spec"] != self._document()["spec"]:
             raise TrainingError(
                 f"{self._directory}: was started with other options. "

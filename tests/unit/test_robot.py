@@ -8,6 +8,7 @@ from toys import toy_document
 
 from hebb_controller.errors import HebbError, RobotSpecError
 from hebb_controller.robot import available_robots, load_robot, parse_robot
+from hebb_controller.share import shipped
 
 JOINT_FIELDS = (
     *("lower", "upper", "default", "velocity", "torque"),
@@ -218,4 +219,14 @@ def test_a_file_in_another_encoding_is_one_clear_error(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_bytes("name: Käfer".encode("latin-1"))
     with pytest.raises(RobotSpecError, match="not readable as YAML"):
+        load_robot(path)
+
+
+def test_a_limit_that_stands_twice_is_refused(tmp_path):
+    text = shipped("config", "robots", "a1.yaml").read_text(encoding="utf-8")
+    twice = text.replace("lower: -0.80, ", "lower: -0.80, lower: -9.0, ", 1)
+    assert twice != text
+    path = tmp_path / "twice.yaml"
+    path.write_text(twice, encoding="utf-8")
+    with pytest.raises(RobotSpecError, match="'lower' stands twice"):
         load_robot(path)

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import pickle
 import resource
 import zipfile
@@ -155,7 +156,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_directory_is_refused(tmp_path):
-    with pytest.raises(RuleFileError, match="cannot be read"):
+    with pytest.raises(RuleFileError, match="not a file"):
         load_rule(tmp_path)
 
 
@@ -486,3 +487,11 @@ def test_make_rule_checks_what_load_rule_checks():
         make_rule(rule.header, broken)
     with pytest.raises(RuleFileError, match="1 layers of tensors"):
         make_rule(rule.header, layers[:1])
+
+
+@pytest.mark.timeout(5)
+def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path):
+    path = tmp_path / "pipe.rule.safetensors"
+    os.mkfifo(path)
+    with pytest.raises(RuleFileError, match="not a file"):
+        load_rule(path)
