@@ -20,7 +20,7 @@ from ..train.trainer import TrainingSpec
 CHANNELS = (
     Channel("gravity", scale=1.0, clip=5.0),
     Channel("angular_velocity", scale=0.25, clip=5.0),
-    Channel("heading", scale=2.0, clip=2.0),
+    Channel("heading", scale=1.0, clip=1.0),
     Channel("joint_position", scale=2.0, clip=5.0),
     Channel("joint_velocity", scale=0.1, clip=5.0),
     Channel("tracking_error", scale=2.0, clip=5.0),
@@ -29,13 +29,12 @@ CHANNELS = (
 HIP_SCALE = 0.3  # rad an action of 1 moves the sideways joints
 LEG_SCALE = 0.7  # rad an action of 1 moves the others
 
-# Charged much for drifting and falling from the start, a novice learns to stand still; charged
-# nothing, it dives forward.
-WALKS = 110  # generations after which it walks
+# Charged for drifting and falling from the start, a novice learns to stand still.
+WALKS = 130  # generations after which it walks
 WALK = RewardSpec(
-    target=0.6, limit=0.75, fast=2.0, heading=0.1, sideways=0.1, power=0.0002, fall=0.15
+    target=0.6, limit=0.75, fast=2.0, heading=0.1, sideways=0.1, power=0.0002, fall=0.0
 )
-WALK_STRAIGHT = replace(WALK, heading=1.0, fall=0.8)
+WALK_STRAIGHT = replace(WALK, heading=1.2, fall=0.8)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def fast(*, seed: int, generations: int | None) -> Preset:
         update=UpdateSpec(
             interval=4,
             trace_window=10.0,
-            decay=0.08,
+            decay=0.04,
             normalisation="clip",
             bound=3.0,
             learning_rate=1.0,
@@ -68,7 +67,7 @@ def fast(*, seed: int, generations: int | None) -> Preset:
         initial=InitialSpec("uniform", 0.1),
         tick_period=0.02,
         contract=_contract(robot),
-        eta_max=0.2,
+        eta_max=0.1,
         start_scale=0.25,
     )
     spec = TrainingSpec(
@@ -78,14 +77,14 @@ def fast(*, seed: int, generations: int | None) -> Preset:
             pairs=32,
             hold=WALKS,
             sigma=0.1,
-            sigma_decay=0.99,
+            sigma_decay=0.993,
             sigma_min=0.03,
             step=0.03,
-            step_decay=0.992,
+            step_decay=0.994,
             step_min=0.008,
         ),
         rewards=((0, WALK), (WALKS, WALK_STRAIGHT)),
-        generations=300 if generations is None else generations,
+        generations=350 if generations is None else generations,
         seed=seed,
     )
     return Preset(spec, _short_then_long)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Generic
 
@@ -167,8 +167,9 @@ class Trainer(Generic[C]):
         )
 
     def _document(self) -> dict[str, Json]:
-        # through JSON, so that it compares equal to what was read back
-        spec: Json = json.loads(json.dumps(asdict(self.spec)))
+        # through JSON, so that it compares equal to what was read back; without the number of
+        # generations, since a run may be continued further than was planned
+        spec: Json = json.loads(json.dumps(asdict(replace(self.spec, generations=0))))
         return {"spec": spec}
 
     def _save(self) -> None:
