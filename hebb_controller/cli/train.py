@@ -55,8 +55,10 @@ def train(
         recipe.spec, EpisodeRunner(recipe.spec.robot), recipe.conditions, out, resume=resume
     )
     interrupted = False
-    # What ends a job politely is answered like Ctrl-C: with a checkpoint and the rule so far.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What ends a job politely is answered like Ctrl-C, with a checkpoint and the rule so far; a shell
+    # starts a job in the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         _progress(trainer, trainer.run(local_processes(workers)))
     except KeyboardInterrupt:
