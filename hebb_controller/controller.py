@@ -57,14 +57,21 @@ class Controller:
         """The position targets of the last command, (n,) rad."""
         return self._last_position
 
-    def reset(self, rng: np.random.Generator, position: FloatArray | None = None) -> None:
+    def reset(
+        self,
+        rng: np.random.Generator,
+        position: FloatArray | None = None,
+        *,
+        turn: float = 0.0,
+    ) -> None:
         """Start a run.
 
         Args:
             rng: draws the initial weights.
             position: (n,) position targets in force, rad; None for the default pose.
+            turn: from the robot's heading at the start to the one to keep, rad.
         """
-        self.interface.observer.reset()
+        self.interface.observer.reset(turn=turn)
         self.runtime.reset(rng)
         start = self.robot.default if position is None else position
         self._last_position = np.array(start, dtype=np.float64)

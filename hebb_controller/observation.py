@@ -37,7 +37,7 @@ class ObservationContext:
         robot: the robot.
         reading: what was measured.
         last_position: (n,) the position targets applied before this tick, rad.
-        heading_error: yaw since the start of the run, rad, in [−pi, pi).
+        heading_error: yaw from the heading to keep, rad, in [−pi, pi).
         elapsed: time since the start of the run, s.
     """
 
@@ -122,15 +122,21 @@ class Observer:
             self._clip[part] = channel.clip
         self._buffer = np.zeros(size, dtype=np.float64)
         self._start: tuple[float, float] | None = None
+        self._turn = 0.0
 
     @property
     def size(self) -> int:
         """Length of the observation."""
         return int(self._buffer.size)
 
-    def reset(self) -> None:
-        """Forget the run: the next reading defines time zero and the heading to keep."""
+    def reset(self, *, turn: float = 0.0) -> None:
+        """Forget the run: the next reading defines time zero and the heading to keep.
+
+        Args:
+            turn: from the robot's heading at that moment to the one to keep, rad.
+        """
         self._start = None
+        self._turn = turn
 
     def observe(self, reading: SensorReading, last_position: FloatArray) -> npt.NDArray[np.float32]:
         """Return the observation, shape (size,), dimensionless.
@@ -141,7 +147,7 @@ class Observer:
         """
         heading = yaw(reading.orientation)
         if self._start is None:
-            self._start = (reading.stamp, heading)
+            self._start = (reading.stamp, heading + self._turn)
         start_stamp, start_heading = self._start
         context = ObservationContext(
             self._robot,

@@ -17,8 +17,8 @@ class EpisodeRecord:
     Attributes:
         period: time between rows, s.
         duration: length the episode was meant to have, s; a fall ends it earlier.
-        position: (T, 3) base position, m, in a frame whose x axis is the initial heading.
-        heading: (T,) yaw since the start, rad, unwrapped.
+        position: (T, 3) base position since the start, m, x along the heading to keep.
+        heading: (T,) yaw from the heading to keep, rad, unwrapped.
         power: (T,) mechanical power, sum of |torque · velocity| over the joints, W.
         damaged: (T,) whether a damage was in force.
         beyond_limits: (T,) largest amount by which a joint was outside its limits, rad.

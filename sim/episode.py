@@ -27,6 +27,7 @@ class Condition:
         damages: put in force at ``onset``.
         onset: s after the start.
         healed: s after the start at which the damages are taken back.
+        turn: from the heading of the first pose to the one to keep, rad.
         weight_seed: seed of the initial weights; None to draw them from the episode's seed.
     """
 
@@ -34,6 +35,7 @@ class Condition:
     damages: tuple[Damage, ...] = ()
     onset: float = 0.0
     healed: float = math.inf
+    turn: float = 0.0
     weight_seed: int | None = None
 
 
@@ -72,7 +74,7 @@ def run_episode(
     weights = condition.weight_seed
     weight_rng = np.random.default_rng((seed if weights is None else weights, 1))
     reading = world.reset(pose_rng)
-    controller.reset(weight_rng, reading.joint_position)
+    controller.reset(weight_rng, reading.joint_position, turn=condition.turn)
     ticks = round(condition.duration / world.tick_period)
     onset = round(condition.onset / world.tick_period)
     healed = condition.healed / world.tick_period
@@ -80,8 +82,9 @@ def run_episode(
     joints: list[FloatArray] = []
     damaged: list[bool] = []
     origin = world.base().position
-    start_yaw = last_yaw = yaw(reading.orientation)
-    heading = 0.0
+    last_yaw = yaw(reading.orientation)
+    kept_yaw = last_yaw + condition.turn
+    heading = -condition.turn
     fall_height = world.robot.simulation.fall_height
     fallen = False
     for tick in range(ticks):
@@ -109,7 +112,7 @@ def run_episode(
     return EpisodeRecord(
         period=world.tick_period,
         duration=condition.duration,
-        position=_in_heading_frame(table[:, :3] - origin, start_yaw),
+        position=_in_heading_frame(table[:, :3] - origin, kept_yaw),
         heading=table[:, 3],
         power=table[:, 4],
         damaged=np.array(damaged, dtype=np.bool_),

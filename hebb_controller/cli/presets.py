@@ -34,7 +34,7 @@ WALKS = 130  # generations after which it walks
 WALK = RewardSpec(
     target=0.6, limit=0.75, fast=2.0, heading=0.1, sideways=0.1, power=0.0002, fall=0.0
 )
-WALK_STRAIGHT = replace(WALK, heading=1.2, fall=0.8)
+WALK_STRAIGHT = replace(WALK, heading=0.8, fall=0.8)
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,27 @@ def fast(*, seed: int, generations: int | None) -> Preset:
             step_min=0.008,
         ),
         rewards=((0, WALK), (WALKS, WALK_STRAIGHT)),
-        generations=350 if generations is None else generations,
+        generations=290 if generations is None else generations,
         seed=seed,
     )
-    return Preset(spec, _short_then_long)
+    return Preset(spec, _walk_then_steer)
 
 
 PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast}
 
 
-def _short_then_long(generation: int) -> tuple[Condition, ...]:
-    """Return one undamaged episode: short until it walks, then long enough to drift or fall."""
-    return (Condition(duration=5.0 if generation < WALKS else 10.0),)
+def _walk_then_steer(generation: int) -> tuple[Condition, ...]:
+    """Return undamaged episodes: short ones until it walks, then long ones and turns, by turns.
+
+    Straight episodes alone hardly teach to steer: chance turns a robot more than its rule does. A
+    heading to keep that lies to the left, and one to the right, tell those apart that steer.
+    """
+    if generation < WALKS:
+        return (Condition(duration=5.0),)
+    if generation % 2:
+        return (Condition(duration=10.0),)
+    turn = 0.2 + 0.8 * (0.618034 * generation % 1.0)  # rad, spread evenly over 0.2 … 1
+    return (Condition(duration=6.0, turn=turn), Condition(duration=6.0, turn=-turn))
 
 
 def _contract(robot: RobotSpec) -> Contract:
