@@ -169,6 +169,26 @@ def test_positions_are_told_in_the_frame_of_the_initial_heading(controller, worl
         assert abs(record.position[-1, 1]) < 0.3 * record.position[-1, 0]
 
 
+def test_a_heading_to_keep_that_lies_aside_is_seen_and_recorded(controller, world, a1):
+    """A robot that only stands keeps its error; what it then walks is told along that heading."""
+    turn = 0.7  # to the left
+    seen = []
+
+    class Watching(Stand):
+        def step(self, observation):
+            seen.append(observation[controller.interface.observer.slices["heading"]].copy())
+            return super().step(observation)
+
+    standing = Controller(a1, controller.interface, Watching())
+    aside = run_episode(standing, world, Condition(0.5, turn=turn), 0)
+    ahead = run_episode(standing, world, Condition(0.5), 0)
+    assert seen[0] == pytest.approx([math.sin(-turn), math.cos(-turn)], abs=1e-6)
+    assert aside.heading == pytest.approx(ahead.heading - turn, abs=1e-12)
+    x, y = ahead.position[:, 0], ahead.position[:, 1]
+    assert aside.position[:, 0] == pytest.approx(x * math.cos(turn) + y * math.sin(turn))
+    assert aside.position[:, 1] == pytest.approx(y * math.cos(turn) - x * math.sin(turn))
+
+
 def test_an_episode_ends_with_the_fall(controller, world, a1):
     limp = Condition(4.0, parse_damages("FR:limp,FL:limp,RR:limp,RL:limp", a1), 1.0)
     record = run_episode(Controller(a1, controller.interface, Stand()), world, limp, 0)
