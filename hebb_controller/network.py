@@ -56,6 +56,9 @@ def forward(layers: Sequence[Array], activations: Sequence[Array]) -> None:
 
     Source: Najarro & Risi 2020; tanh on the output too.
     """
-    for weights, pre, post in zip(layers, activations, activations[1:], strict=False):
-        np.dot(weights, pre, out=post)
-        np.tanh(post, out=post)
+    # BLAS kernels for small matrices may set the "invalid" flag for lanes whose result they discard;
+    # whether the outcome is finite is tested by safety, not by this flag.
+    with np.errstate(invalid="ignore"):
+        for weights, pre, post in zip(layers, activations, activations[1:], strict=False):
+            np.dot(weights, pre, out=post)
+            np.tanh(post, out=post)

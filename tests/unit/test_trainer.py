@@ -121,12 +121,19 @@ def test_a_directory_that_holds_a_run_is_not_overwritten(tmp_path, robot_file):
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == kept
 
 
-@pytest.mark.parametrize("other", [{"seed": 8}, {"generations": 5}])
-def test_resuming_with_other_options_is_refused_and_changes_nothing(tmp_path, robot_file, other):
+def test_a_finished_run_may_be_continued_further_than_was_planned(tmp_path, robot_file):
+    whole = train(tmp_path / "whole", robot_file, generations=4)
+    train(tmp_path / "short", robot_file, generations=2)
+    longer = train(tmp_path / "short", robot_file, generations=4, resume=True)
+    assert longer.evolution.mean.tobytes() == whole.evolution.mean.tobytes()
+    assert log(tmp_path / "short") == log(tmp_path / "whole")
+
+
+def test_resuming_with_other_options_is_refused_and_changes_nothing(tmp_path, robot_file):
     train(tmp_path / "run", robot_file, stop=1)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     with pytest.raises(TrainingError, match="started with other options"):
-        train(tmp_path / "run", robot_file, resume=True, **other)
+        train(tmp_path / "run", robot_file, resume=True, seed=8)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == kept
 
 
