@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
@@ -65,14 +66,18 @@ def load_model(robot: RobotSpec, client: int, *, visual: bool) -> tuple[int, lis
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # Merging links prints a line for each from C++, which would end up in --json output.
+    # Merging links prints a line for each from C, which would end up in --json output. C keeps what it
+    # prints to a pipe in a buffer of its own: that has to be emptied on the right side of the switch.
     sys.stdout.flush()
+    c_library = ctypes.CDLL(None)
+    c_library.fflush(None)
     kept = os.dup(1)
     sink = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(sink, 1)
         yield
     finally:
+        c_library.fflush(None)
         os.dup2(kept, 1)
         os.close(kept)
         os.close(sink)
