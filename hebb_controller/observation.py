@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,7 @@ class Channel:
     clip: float
 
 
-@dataclass(frozen=True)
-class ObservationContext:
+class ObservationContext(NamedTuple):
     """What a channel may look at, besides the reading.
 
     Attributes:
@@ -116,10 +116,10 @@ class Observer:
         self._values = [CHANNELS[channel.name].value for channel in channels]
         self._slices = list(self.slices.values())
         self._scale = np.empty(size, dtype=np.float64)
-        self._clip = np.empty(size, dtype=np.float64)
+        self._limit = np.empty(size, dtype=np.float64)
         for channel, part in zip(channels, self._slices, strict=True):
             self._scale[part] = channel.scale
-            self._clip[part] = channel.clip
+            self._limit[part] = channel.clip / abs(channel.scale) if channel.scale else np.inf
         self._buffer = np.zeros(size, dtype=np.float64)
         self._start: tuple[float, float] | None = None
         self._turn = 0.0
@@ -159,10 +159,9 @@ class Observer:
         buffer = self._buffer
         for part, value in zip(self._slices, self._values, strict=True):
             buffer[part] = value(context)
-        with np.errstate(over="ignore"):  # what overflows is clipped
-            np.multiply(buffer, self._scale, out=buffer)
-        np.maximum(buffer, -self._clip, out=buffer)
-        np.minimum(buffer, self._clip, out=buffer)
+        np.maximum(buffer, -self._limit, out=buffer)  # before scaling, so that nothing overflows
+        np.minimum(buffer, self._limit, out=buffer)
+        np.multiply(buffer, self._scale, out=buffer)
         return buffer.astype(np.float32)
 
 

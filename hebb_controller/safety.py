@@ -78,7 +78,8 @@ class Safety:
         A target that is not finite trips and comes back as ``last_position``. The torque stage
         bounds the spring part kp·|q* − q| by the joint's torque; where that would leave the joint's
         range or exceed its rate, range and rate win (the joint controllers clip the torque as well):
-        a joint that reads far away must not make the target jump there. A run that starts outside the range moves inwards at the rate limit.
+        a joint that reads far away must not make the target jump there. A run that starts outside
+        the range moves inwards at the rate limit.
 
         Args:
             target: (n,) wanted positions, rad.
@@ -94,11 +95,10 @@ class Safety:
         np.subtract(last_position, self._max_step, out=low)
         np.add(last_position, self._max_step, out=high)
         rated = np.minimum(np.maximum(ranged, low), high)
-        np.subtract(joint_position, self._max_stretch, out=low)
-        np.add(joint_position, self._max_stretch, out=high)
-        bounded = np.minimum(np.maximum(rated, low), high)
-        np.maximum(bounded, last_position - self._max_step, out=bounded)
-        np.minimum(bounded, last_position + self._max_step, out=bounded)
+        bounded = np.maximum(rated, joint_position - self._max_stretch)
+        np.minimum(bounded, joint_position + self._max_stretch, out=bounded)
+        np.maximum(bounded, low, out=bounded)
+        np.minimum(bounded, high, out=bounded)
         np.maximum(bounded, np.minimum(robot.lower, last_position), out=bounded)
         np.minimum(bounded, np.maximum(robot.upper, last_position), out=bounded)
         if (bounded == target).all():
@@ -135,4 +135,7 @@ def damp_command(robot: RobotSpec, report: LimitReport = NOTHING_ACTED) -> Comma
 
 def _finite(*arrays: FloatArray) -> bool:
     # NaN and inf survive a sum; a sum of finite values that overflows is no sensor value either.
-    return all(math.isfinite(sum(array.tolist())) for array in arrays)
+    total = 0.0
+    for array in arrays:
+        total += sum(array.tolist())
+    return math.isfinite(total)

@@ -79,6 +79,7 @@ def run_episode(
     onset = round(condition.onset / world.tick_period)
     healed = condition.healed / world.tick_period
     rows: list[tuple[float, ...]] = []
+    positions: list[FloatArray] = []
     joints: list[FloatArray] = []
     damaged: list[bool] = []
     origin = world.base().position
@@ -101,20 +102,22 @@ def run_episode(
         heading += wrap_angle(now_yaw - last_yaw)
         last_yaw = now_yaw
         joints.append(reading.joint_position)
-        rows.append((*base.position, heading, base.power))
+        positions.append(base.position)
+        rows.append((heading, base.power))
         damaged.append(bool(in_force))
         if base.position[2] < fall_height:
             fallen = True
             break
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), 5)
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), 2)
+    path = np.array(positions, dtype=np.float64).reshape(len(rows), 3)
     angles = np.array(joints, dtype=np.float64).reshape(len(rows), world.robot.n_joints)
     beyond = np.maximum(world.robot.lower - angles, angles - world.robot.upper)
     return EpisodeRecord(
         period=world.tick_period,
         duration=condition.duration,
-        position=_in_heading_frame(table[:, :3] - origin, kept_yaw),
-        heading=table[:, 3],
-        power=table[:, 4],
+        position=_in_heading_frame(path - origin, kept_yaw),
+        heading=table[:, 0],
+        power=table[:, 1],
         damaged=np.array(damaged, dtype=np.bool_),
         beyond_limits=np.maximum(beyond, 0.0).max(axis=1),
         fallen=fallen,

@@ -66,6 +66,7 @@ class World:
         self._damages: tuple[Damage, ...] = ()
         self._tick = 0
         self._power = 0.0
+        self._states: Sequence[Sequence[float]] = ()
         self._position: Sequence[float] = ()
         self._velocity: Sequence[float] = ()
         self._client = pybullet.connect(pybullet.DIRECT)
@@ -159,10 +160,11 @@ class World:
         actuator.command(command)
         driven = self._driven
         some_locked = len(driven) < len(joints)
-        states: Sequence[Sequence[float]] = ()
+        states = self._states
         torques: list[float] = []
-        for _ in range(SUBSTEPS):
-            states = pybullet.getJointStates(body, joints, physicsClientId=client)
+        for substep in range(SUBSTEPS):
+            if substep:
+                states = pybullet.getJointStates(body, joints, physicsClientId=client)
             torques = actuator.torques(states)
             pybullet.setJointMotorControlArray(
                 body,
@@ -175,7 +177,7 @@ class World:
             pybullet.stepSimulation(physicsClientId=client)
             self.physics_seconds += time.perf_counter() - start
         self._power = sum(
-            abs(torque * state[1]) for torque, state in zip(torques, states, strict=True)
+            [abs(torque * state[1]) for torque, state in zip(torques, states, strict=True)]
         )
         self._tick += 1
         return self._read()
@@ -199,7 +201,7 @@ class World:
         )
         for joint, angle in zip(self._joints, joints, strict=True):
             pybullet.resetJointState(self._body, joint, angle, physicsClientId=self._client)
-        self._position = tuple(position)
+        self._read()
 
     def camera(self, *, width: int, height: int) -> npt.NDArray[np.uint8]:
         """Return an RGB frame, (height, width, 3), of a camera that follows the robot."""
@@ -232,6 +234,7 @@ class World:
     def _read(self) -> SensorReading:
         client, body = self._client, self._body
         states = pybullet.getJointStates(body, self._joints, physicsClientId=client)
+        self._states = states
         self._position, orientation = pybullet.getBasePositionAndOrientation(
             body, physicsClientId=client
         )

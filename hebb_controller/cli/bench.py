@@ -48,6 +48,7 @@ def sim(rule: str | None, seconds: float, as_json: bool) -> None:
     controller = controller_for(loaded, load_robot(robot))
     runner = EpisodeRunner(robot)
     world = world_for(robot)
+    runner(controller, Condition(duration=10.0), 0)  # warm up: caches, and the processor's clock
     world.physics_seconds = 0.0
     ticks, seed, start = 0, 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < seconds:
