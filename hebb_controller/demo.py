@@ -84,6 +84,10 @@ class Recording:
         travelled = np.array(self.position[last]) - np.array(self.position[first])
         return float(travelled @ ahead) / float(times[last] - times[first])
 
+    def phase_at(self, moment: float) -> str:
+        """Return the controller's phase at a moment, s; the last one known, after the end."""
+        return self.phase[min(int(np.searchsorted(self.time, moment)), len(self.phase) - 1)]
+
     def write_csv(self, path: Path) -> None:
         """Write everything, a row per tick."""
         layers = len(self.change[-1]) if self.change else 0

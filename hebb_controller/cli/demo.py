@@ -53,9 +53,10 @@ def demo(rule: str | None, robot: str, damage: str, seed: int, out: Path) -> Non
     )
     click.echo(f"Walking by {path.name} from random weights; {damage} at {WALK:g} s.")
     recording = run_demo(path, acts, robot=robot, seed=seed, logs=out, say=click.echo)
-    click.echo(f"\n{'':14s} {'speed m/s':>9s}")
+    click.echo(f"\n{'':14s} {'speed m/s':>9s}   controller at the end")
     for act in acts:
-        click.echo(f"{act.name:14s} {recording.speed(act.start + SETTLE, act.stop):9.2f}")
+        speed = recording.speed(act.start + SETTLE, act.stop)
+        click.echo(f"{act.name:14s} {speed:9.2f}   {recording.phase_at(act.stop)}")
     recording.write_csv(out / "run.csv")
     plots.demo_plot(recording, out / "run.png")
     click.echo("\nDrawing the film ...")
