@@ -51,7 +51,7 @@ class Preset:
 
 
 def fast(*, seed: int, generations: int | None) -> Preset:
-    """Return the recipe that walks from random weights after half an hour on two cores."""
+    """Return the recipe that walks from random weights in about 20 minutes on two cores."""
     robot = load_robot("a1")
     genome = Genome(
         kind="ABCD_eta",
