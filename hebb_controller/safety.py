@@ -51,7 +51,8 @@ class Safety:
             or not abs(reading.stamp) <= MAX_STAMP
         ):
             return LimitReport(Limit.FINITE, "a sensor value is not finite")
-        norm = sum(part * part for part in reading.orientation.tolist())
+        x, y, z, w = reading.orientation.tolist()
+        norm = x * x + y * y + z * z + w * w
         if not 0.98 <= norm <= 1.02:
             return LimitReport(Limit.FINITE, f"the orientation has norm² {norm:.3g}, not 1")
         age = now - reading.received

@@ -51,7 +51,7 @@ class LimitReport:
     @property
     def tripped(self) -> bool:
         """Whether the command was replaced by the robot's safe action."""
-        return self.acted in TRIPS
+        return self is not NOTHING_ACTED and self.acted in TRIPS
 
 
 NOTHING_ACTED = LimitReport(Limit.NONE)

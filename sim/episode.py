@@ -82,7 +82,7 @@ def run_episode(
     positions: list[FloatArray] = []
     joints: list[FloatArray] = []
     damaged: list[bool] = []
-    origin = world.base().position
+    origin = world.position
     last_yaw = yaw(reading.orientation)
     kept_yaw = last_yaw + condition.turn
     heading = -condition.turn
@@ -97,15 +97,15 @@ def run_episode(
             fallen = True
             break
         reading = world.step(command)
-        base = world.base()
+        position = world.position
         now_yaw = yaw(reading.orientation)
         heading += wrap_angle(now_yaw - last_yaw)
         last_yaw = now_yaw
         joints.append(reading.joint_position)
-        positions.append(base.position)
-        rows.append((heading, base.power))
+        positions.append(position)
+        rows.append((heading, world.power))
         damaged.append(bool(in_force))
-        if base.position[2] < fall_height:
+        if position[2] < fall_height:
             fallen = True
             break
     table = np.array(rows, dtype=np.float64).reshape(len(rows), 2)

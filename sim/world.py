@@ -39,12 +39,10 @@ class BaseState:
     Attributes:
         position: (3,) m, world frame.
         linear_velocity: (3,) m/s, world frame.
-        power: sum of |torque · velocity| over the joints, W.
     """
 
     position: FloatArray
     linear_velocity: FloatArray
-    power: float
 
 
 class World:
@@ -182,9 +180,19 @@ class World:
         self._tick += 1
         return self._read()
 
+    @property
+    def position(self) -> FloatArray:
+        """The base's position, (3,) m, world frame."""
+        return np.array(self._position)
+
+    @property
+    def power(self) -> float:
+        """Sum of |torque · velocity| over the joints in the last substep, W."""
+        return self._power
+
     def base(self) -> BaseState:
         """Return where the trunk really is."""
-        return BaseState(np.array(self._position), np.array(self._velocity), self._power)
+        return BaseState(np.array(self._position), np.array(self._velocity))
 
     def show(
         self, position: Sequence[float], orientation: Sequence[float], joints: Sequence[float]

@@ -189,7 +189,7 @@ def test_off_gives_no_torque_whatever_the_targets(world, command, a1):
     for target in (a1.lower, a1.upper):
         world.reset(np.random.default_rng(0))
         runs.append([bits(world.step(command(target, Mode.OFF))) for _ in range(20)])
-        assert world.base().power == 0.0
+        assert world.power == 0.0
     assert runs[0] == runs[1]
 
 
