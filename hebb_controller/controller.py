@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .contract import check_contract
 from .errors import ContractError
 from .observation import Observer
 from .plasticity import Array
 from .robot import FloatArray, RobotSpec
-from .rule_file import Rule, check_contract
+from .rule import Rule
 from .runtime.base import Runtime
 from .runtime.numpy_runtime import NumpyRuntime
 from .safety import Safety, damp_command
@@ -124,7 +125,7 @@ def interface_for(rule: Rule, robot: RobotSpec) -> Interface:
     Raises:
         ContractError: the rule does not fit this robot.
     """
-    check_contract(rule, robot)
+    check_contract(rule.header.contract, robot)
     contract = rule.header.contract
     return Interface(
         observer=Observer(contract.channels, robot),

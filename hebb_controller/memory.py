@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .plasticity import Array
-from .rule_file import Rule
+from .rule import Rule
 from .runtime.numpy_runtime import NumpyRuntime
 
 AGREEMENT = 0.01

@@ -71,8 +71,11 @@ def wrap_angle(angle: float) -> float:
 
 @dataclass(frozen=True)
 class _ChannelKind:
+    """How a channel is made; ``mirror``: its signs seen in a mirror, or None for one value a joint."""
+
     size: Callable[[int], int]
     value: Callable[[ObservationContext], Sequence[float] | FloatArray]
+    mirror: tuple[int, ...] | None = None
 
 
 def _clock(context: ObservationContext) -> tuple[float, float]:
@@ -81,10 +84,16 @@ def _clock(context: ObservationContext) -> tuple[float, float]:
 
 
 CHANNELS: Mapping[str, _ChannelKind] = {
-    "gravity": _ChannelKind(lambda n: 3, lambda c: projected_gravity(c.reading.orientation)),
-    "angular_velocity": _ChannelKind(lambda n: 3, lambda c: c.reading.angular_velocity_base),
+    "gravity": _ChannelKind(
+        lambda n: 3, lambda c: projected_gravity(c.reading.orientation), mirror=(1, -1, 1)
+    ),
+    "angular_velocity": _ChannelKind(
+        lambda n: 3, lambda c: c.reading.angular_velocity_base, mirror=(-1, 1, -1)
+    ),
     "heading": _ChannelKind(
-        lambda n: 2, lambda c: (math.sin(c.heading_error), math.cos(c.heading_error))
+        lambda n: 2,
+        lambda c: (math.sin(c.heading_error), math.cos(c.heading_error)),
+        mirror=(-1, 1),
     ),
     "joint_position": _ChannelKind(
         lambda n: n, lambda c: c.reading.joint_position - c.robot.default
@@ -93,7 +102,7 @@ CHANNELS: Mapping[str, _ChannelKind] = {
     "tracking_error": _ChannelKind(
         lambda n: n, lambda c: c.last_position - c.reading.joint_position
     ),
-    "clock": _ChannelKind(lambda n: 2, _clock),
+    "clock": _ChannelKind(lambda n: 2, _clock, mirror=(-1, -1)),  # half a period later
 }
 """Channel name -> its size for n joints and its value in SI units."""
 

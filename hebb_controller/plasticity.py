@@ -33,11 +33,14 @@ class RuleKind:
         inside: coefficients multiplied by eta, a subset of A, B, C, D in that order.
         eta: whether eta is a tensor; otherwise it is the scalar ``UpdateSpec.learning_rate``.
         outside: a constant added outside eta, or None.
+        per_neuron: whether the file holds coefficients per neuron, from which those of the synapses
+            are computed; see :func:`expand`.
     """
 
     inside: tuple[str, ...]
     eta: bool = False
     outside: str | None = None
+    per_neuron: bool = False
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -60,6 +63,7 @@ RULE_KINDS: Mapping[str, RuleKind] = {
     "ABCD_eta": RuleKind(("A", "B", "C", "D"), eta=True),
     "ABCD_eta_D_outside": RuleKind(("A", "B", "C"), eta=True, outside="D"),
     "ABCD_eta_E_outside": RuleKind(("A", "B", "C", "D"), eta=True, outside="E"),
+    "ABCD_eta_neuron": RuleKind(("A", "B", "C", "D"), eta=True, per_neuron=True),
 }
 
 NORMALISATIONS = ("none", "max", "max_above_one", "clip")
@@ -118,6 +122,35 @@ class Coefficients:
     b: Array | None
     c: Array | None
     d: Array | None
+
+
+def expand(neurons: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+    """Return the coefficients of synapses from those of the neurons at their two ends.
+
+    A_ij = A_i·A_j, B_ij = B_j, C_ij = C_i, D_ij = D_i·D_j, η_ij = (η_i + η_j)/2, with i the neuron
+    that a synapse leads to and j the one that it comes from.
+
+    Args:
+        neurons: per layer of neurons, A, B, C, D and eta, each (n,).
+
+    Returns:
+        Per layer of synapses, the same names, each (n_out, n_in).
+
+    Source: Ferigo et al. 2024, neuron-centric Hebbian learning: five numbers a neuron.
+    """
+    layers = []
+    for pre, post in zip(neurons, neurons[1:], strict=False):
+        shape = (len(post["A"]), len(pre["A"]))
+        layers.append(
+            {
+                "A": np.outer(post["A"], pre["A"]),
+                "B": np.broadcast_to(pre["B"], shape),
+                "C": np.broadcast_to(post["C"][:, None], shape),
+                "D": np.outer(post["D"], pre["D"]),
+                "eta": np.float32(0.5) * (post["eta"][:, None] + pre["eta"]),
+            }
+        )
+    return layers
 
 
 def fold(

@@ -91,6 +91,8 @@ class RobotSpec:
         legs: leg name -> indices into ``joint_names``.
         safety: what protects the robot.
         simulation: how the simulator builds it.
+        mirror: where each joint is seen in a mirror, indices and signs of rotation, each (n,); None
+            for a robot that has no left and right.
     """
 
     name: str
@@ -107,6 +109,7 @@ class RobotSpec:
     legs: Mapping[str, tuple[int, ...]]
     safety: SafetySpec
     simulation: SimulationSpec
+    mirror: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     @property
     def n_joints(self) -> int:
@@ -149,7 +152,11 @@ def parse_robot(document: object, *, where: str) -> RobotSpec:
         RobotSpecError: a field is missing, unknown or inconsistent; the message names it.
     """
     top = _mapping(document, where)
-    _only(top, ("name", "joint_defaults", "joints", "legs", "safety", "simulation"), where)
+    _only(
+        top,
+        ("name", "joint_defaults", "joints", "legs", "mirror", "safety", "simulation"),
+        where,
+    )
     joints = _mapping(_get(top, "joints", where), f"{where}: joints")
     defaults = _mapping(top.get("joint_defaults", {}), f"{where}: joint_defaults")
     _only(defaults, tuple(_JOINT_FIELDS), f"{where}: joint_defaults")
@@ -177,6 +184,9 @@ def parse_robot(document: object, *, where: str) -> RobotSpec:
         legs=_legs(_get(top, "legs", where), names, f"{where}: legs"),
         safety=_safety(_get(top, "safety", where), f"{where}: safety"),
         simulation=_simulation(_get(top, "simulation", where), f"{where}: simulation"),
+        mirror=_mirror(top["mirror"], names, arrays, f"{where}: mirror")
+        if "mirror" in top
+        else None,
         **arrays,
     )
 
@@ -204,6 +214,33 @@ def _legs(node: object, joint_names: tuple[str, ...], where: str) -> Mapping[str
             raise RobotSpecError(f"{where}: '{leg}' names unknown joints: {', '.join(unknown)}.")
         legs[str(leg)] = tuple(joint_names.index(m) for m in members)
     return MappingProxyType(legs)
+
+
+def _mirror(
+    node: object, names: tuple[str, ...], arrays: Mapping[str, FloatArray], where: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return targets and signs from ``right joint: left joint``; ``-left joint`` turns the other way."""
+    target = list(range(len(names)))
+    sign = [0] * len(names)
+    for right, value in _mapping(node, where).items():
+        left = str(value).removeprefix("-")
+        turns = -1 if str(value).startswith("-") else 1
+        for name in (str(right), left):
+            if name not in names:
+                raise RobotSpecError(f"{where}: the robot has no joint '{name}'.")
+            if sign[names.index(name)]:
+                raise RobotSpecError(f"{where}: '{name}' stands twice.")
+        a, b = names.index(str(right)), names.index(left)
+        target[a], target[b] = b, a
+        sign[a] = sign[b] = turns
+        limits = (arrays["lower"][a], arrays["default"][a], arrays["upper"][a])
+        image = (arrays["lower"][b], arrays["default"][b], arrays["upper"][b])
+        if limits != (image if turns > 0 else tuple(-x for x in reversed(image))):
+            raise RobotSpecError(f"{where}: '{right}' and '{value}' have other limits or defaults.")
+    missing = [name for name, seen in zip(names, sign, strict=True) if not seen]
+    if missing:
+        raise RobotSpecError(f"{where}: lacks {', '.join(missing)}.")
+    return tuple(target), tuple(sign)
 
 
 def _safety(node: object, where: str) -> SafetySpec:

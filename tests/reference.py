@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hebb_controller.plasticity import RULE_KINDS
-from hebb_controller.rule_file import Rule
+from hebb_controller.rule import Rule
 
 U = 2.0**-24
 TANH = (

@@ -10,12 +10,13 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 
+from hebb_controller.contract import Contract, joint_contracts
 from hebb_controller.network import InitialSpec
 from hebb_controller.node.operator_client import Operator
 from hebb_controller.node.processes import NodeProcess
 from hebb_controller.observation import Channel, observation_size
 from hebb_controller.plasticity import UpdateSpec
-from hebb_controller.rule_file import Contract, RuleHeader, joint_contracts, make_rule
+from hebb_controller.rule import RuleHeader, make_rule
 
 CONTROL = "/controller_node"
 SIM = "/sim_node"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hebb_controller.rule_file import Rule, save_rule
+from hebb_controller.rule import Rule
+from hebb_controller.rule_file import save_rule
 
 DTYPES = {"float32": "F32", "float64": "F64", "float16": "F16", "int32": "I32", "bool": "BOOL"}
 

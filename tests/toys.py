@@ -13,18 +13,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from hebb_controller.contract import Contract, joint_contracts
 from hebb_controller.network import InitialSpec
 from hebb_controller.observation import Channel, observation_size
 from hebb_controller.plasticity import RULE_KINDS, UpdateSpec
 from hebb_controller.record import EpisodeRecord
 from hebb_controller.robot import RobotSpec, parse_robot
-from hebb_controller.rule_file import (
-    Contract,
-    Rule,
-    RuleHeader,
-    joint_contracts,
-    make_rule,
-)
+from hebb_controller.rule import Rule, RuleHeader, make_rule
 from hebb_controller.signals import SensorReading
 from hebb_controller.train.genome import Genome
 from hebb_controller.train.metrics import RewardSpec
@@ -145,11 +140,20 @@ def toy_rule(
     robot = robot or toy_robot()
     sizes = (observation_size(channels, robot.n_joints), *hidden, robot.n_joints)
     initial = initial or InitialSpec("uniform", 0.5)
-    names = [*RULE_KINDS[kind].tensors, *(["initial"] if initial.distribution == "evolved" else [])]
+    evolved = ["initial"] if initial.distribution == "evolved" else []
+    per_neuron = RULE_KINDS[kind].per_neuron
+    names = evolved if per_neuron else [*RULE_KINDS[kind].tensors, *evolved]
     rng = np.random.default_rng(seed)
     layers = [
         {name: (scale * rng.standard_normal((n_out, n_in))).astype(np.float32) for name in names}
         for n_in, n_out in zip(sizes, sizes[1:], strict=False)
+    ]
+    neurons = [
+        {
+            name: (scale * rng.standard_normal(size)).astype(np.float32)
+            for name in RULE_KINDS[kind].tensors
+        }
+        for size in (sizes if per_neuron else ())
     ]
     header = RuleHeader(
         format_version=1,
@@ -162,7 +166,7 @@ def toy_rule(
         provenance={"made": "by hand", "seeds": [1, 2]},
         license="Apache-2.0",
     )
-    return make_rule(header, layers)
+    return make_rule(header, layers, neurons=neurons)
 
 
 def toy_genome() -> Genome:

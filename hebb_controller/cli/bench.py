@@ -9,20 +9,14 @@ import tracemalloc
 import click
 import numpy as np
 
+from ..contract import Contract, JointContract
 from ..controller import controller_for
 from ..network import InitialSpec
 from ..observation import Channel
 from ..plasticity import RULE_KINDS, Array, UpdateSpec
 from ..robot import load_robot
-from ..rule_file import (
-    FORMAT_VERSION,
-    Contract,
-    JointContract,
-    Rule,
-    RuleHeader,
-    load_rule,
-    make_rule,
-)
+from ..rule import FORMAT_VERSION, Rule, RuleHeader, make_rule
+from ..rule_file import load_rule
 from ..runtime.numpy_runtime import NumpyRuntime
 from ..share import shipped
 from .options import example, json_option

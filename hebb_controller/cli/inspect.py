@@ -10,7 +10,8 @@ import numpy as np
 
 from ..memory import memory_horizon
 from ..robot import load_robot
-from ..rule_file import Rule, load_rule
+from ..rule import Rule
+from ..rule_file import load_rule
 from .options import example, json_option, rule_argument
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from hebb_sim.episode import Condition
 
+from ..contract import Contract, joint_contracts
 from ..network import InitialSpec
 from ..observation import Channel, observation_size
 from ..plasticity import UpdateSpec
 from ..robot import RobotSpec, load_robot
-from ..rule_file import Contract, joint_contracts
 from ..train.evolution import EvolutionSpec
 from ..train.genome import Genome
 from ..train.metrics import RewardSpec

@@ -19,7 +19,7 @@ from .options import example, workers_option
 if TYPE_CHECKING:
     from hebb_sim.episode import Condition
 
-    from ..rule_file import Json
+    from ..json_fields import Json
     from ..train.trainer import Generation, Trainer
 
 RULE_NAME = "rule.rule.safetensors"

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 import click
 import numpy as np
 
+from ..contract import check_contract
 from ..controller import controller_for
 from ..errors import ContractError, HebbError
 from ..robot import load_robot
-from ..rule_file import Rule, check_contract, load_rule
+from ..rule import Rule
+from ..rule_file import load_rule
 from ..runtime.numpy_runtime import NumpyRuntime
 from .options import example, json_option, robot_option, rule_argument
 
@@ -47,7 +49,7 @@ def verify(rule: str, robot: str, as_json: bool) -> None:
         loaded = load_rule(rule)
         sha256 = loaded.sha256
         checks.append(Check("file", True, f"{loaded.n_parameters} finite coefficients"))
-        check_contract(loaded, spec, where=rule)
+        check_contract(loaded.header.contract, spec, where=rule)
         controller_for(loaded, spec)
         checks.append(Check("contract", True, f"fits robot '{spec.name}'"))
         trial, p99 = _trial(loaded)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..contract import check_contract
 from ..controller import controller_for
 from ..errors import ParameterError, RuleFileError
 from ..robot import RobotSpec, load_robot
-from ..rule_file import check_contract, load_rule
+from ..rule_file import load_rule
 from .parameters import Settings
 from .values import Loaded
 
@@ -48,7 +49,7 @@ def load(path: Path, robot: RobotSpec) -> Loaded:
         ContractError: the rule does not fit this robot.
     """
     rule = load_rule(path)
-    check_contract(rule, robot, where=str(path))
+    check_contract(rule.header.contract, robot, where=str(path))
     controller = controller_for(rule, robot)
     controller.reset(np.random.default_rng(0))
     for _ in range(WARM_UP_TICKS):

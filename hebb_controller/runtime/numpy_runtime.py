@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..network import forward, random_weights
 from ..plasticity import RULE_KINDS, Array, PlasticUpdate, fold, layer_views, normalise
-from ..rule_file import Rule
+from ..rule import Rule
 from .base import State
 
 

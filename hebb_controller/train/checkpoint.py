@@ -12,7 +12,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from ..errors import TrainingError
-from ..rule_file import Json
+from ..json_fields import Json
 
 NAME = "checkpoint.safetensors"
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from ..contract import Contract
+from ..json_fields import Json
 from ..network import InitialSpec
 from ..plasticity import RULE_KINDS, Array, UpdateSpec
-from ..rule_file import (
-    FORMAT_VERSION,
-    Contract,
-    Json,
-    Rule,
-    RuleHeader,
-    make_rule,
-)
+from ..rule import FORMAT_VERSION, Rule, RuleHeader, make_rule
+from .symmetry import Mirror, free_numbers
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,8 @@ class Genome:
 
     The vector holds, layer by layer, the coefficient tensors of the kind in the order of
     ``RULE_KINDS`` (row-major), then the evolved initial weights where there are any. The tensor
-    ``eta`` is ``eta_max · sigmoid(vector)``.
+    ``eta`` is ``eta_max · sigmoid(vector)``. Of a symmetric rule it holds each number once that stands
+    twice in the tensors.
 
     Attributes:
         kind: a key of ``RULE_KINDS``.
@@ -37,6 +35,7 @@ class Genome:
         contract: what the rule will expect of the robot.
         eta_max: largest eta.
         start_scale: standard deviation of the coefficients in generation 0.
+        mirrors: of every layer of neurons, if the rule shall be its own mirror image.
     """
 
     kind: str
@@ -47,6 +46,7 @@ class Genome:
     contract: Contract
     eta_max: float
     start_scale: float
+    mirrors: tuple[Mirror, ...] | None = None
 
     @property
     def tensors(self) -> tuple[str, ...]:
@@ -57,17 +57,19 @@ class Genome:
     @property
     def size(self) -> int:
         """Length of the vector."""
-        sizes = self.layer_sizes
-        synapses = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
-        return synapses * len(self.tensors)
+        return sum(part.count for layer in self._layout for part in layer.values())
+
+    @property
+    def _layout(self) -> tuple[Mapping[str, _Part], ...]:
+        return _layout(self.layer_sizes, self.tensors, self.mirrors)
 
     def start(self, rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """Return the vector of generation 0, (size,)."""
         parts = []
-        for n_in, n_out in zip(self.layer_sizes, self.layer_sizes[1:], strict=False):
-            for name in self.tensors:
+        for n_in, layer in zip(self.layer_sizes, self._layout, strict=False):
+            for name, part in layer.items():
                 scale = n_in**-0.5 if name == "initial" else self.start_scale
-                parts.append(scale * rng.standard_normal(n_in * n_out))
+                parts.append(scale * rng.standard_normal(part.count))
         return np.concatenate(parts).astype(np.float32)
 
     def rule(
@@ -84,12 +86,12 @@ class Genome:
         """
         layers: list[dict[str, Array]] = []
         start = 0
-        for n_in, n_out in zip(self.layer_sizes, self.layer_sizes[1:], strict=False):
+        for parts in self._layout:
             layer = {}
-            for name in self.tensors:
-                part = vector[start : start + n_out * n_in].reshape(n_out, n_in)
-                start += n_out * n_in
-                layer[name] = self._eta(part) if name == "eta" else part
+            for name, part in parts.items():
+                tensor = vector[start : start + part.count][part.index] * part.factor
+                start += part.count
+                layer[name] = self._eta(tensor) if name == "eta" else tensor
             layers.append(layer)
         header = RuleHeader(
             format_version=FORMAT_VERSION,
@@ -107,3 +109,29 @@ class Genome:
     def _eta(self, part: npt.NDArray[np.float32]) -> Array:
         with np.errstate(over="ignore"):  # exp(-part) = inf is eta = 0
             return (np.float32(self.eta_max) / (1.0 + np.exp(-part))).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One tensor in the vector: ``vector[start : start + count][index] * factor``."""
+
+    index: npt.NDArray[np.int64]
+    factor: npt.NDArray[np.float32]
+    count: int
+
+
+@functools.cache
+def _layout(
+    layer_sizes: tuple[int, ...], tensors: tuple[str, ...], mirrors: tuple[Mirror, ...] | None
+) -> tuple[Mapping[str, _Part], ...]:
+    layers = []
+    for k, (n_in, n_out) in enumerate(zip(layer_sizes, layer_sizes[1:], strict=False)):
+        parts = {}
+        for name in tensors:
+            if mirrors is None:
+                index = np.arange(n_out * n_in).reshape(n_out, n_in)
+                parts[name] = _Part(index, np.ones((n_out, n_in), np.float32), n_out * n_in)
+            else:
+                parts[name] = _Part(*free_numbers(mirrors[k], mirrors[k + 1], name))
+        layers.append(parts)
+    return tuple(layers)

@@ -12,8 +12,8 @@ from typing import Generic
 import numpy as np
 
 from ..errors import TrainingError
+from ..json_fields import Json
 from ..robot import FloatArray
-from ..rule_file import Json
 from .checkpoint import load_checkpoint, save_checkpoint
 from .evolution import Evolution, EvolutionSpec
 from .executor import ExecutorFactory, TaskRunner

@@ -8,7 +8,7 @@ from toys import CHANNELS, toy_rule, update_spec
 
 from hebb_controller.errors import ShapeError
 from hebb_controller.network import InitialSpec
-from hebb_controller.rule_file import Rule
+from hebb_controller.rule import Rule
 from hebb_controller.runtime.base import Runtime
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 

@@ -19,8 +19,9 @@ PACKAGES = {"hebb_controller": ROOT / "hebb_controller", "hebb_sim": ROOT / "sim
 
 BASE = frozenset({"errors", "share"})
 SEAM = BASE | {"robot", "signals"}
-CORE = SEAM | {"observation", "safety", "plasticity", "network", "rule_file"}
-RUN = CORE | {"runtime"}
+CORE = SEAM | {"observation", "safety", "plasticity", "network"}
+RULE = CORE | {"contract", "json_fields", "rule", "rule_file"}
+RUN = RULE | {"runtime"}
 TICK = RUN | {"controller", "record"}
 
 # module, or package with all that is in it -> (what it may import of ours, which guarded packages).
@@ -35,7 +36,10 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "safety": (CORE, frozenset()),
     "plasticity": (CORE, frozenset()),
     "network": (CORE, frozenset()),
-    "rule_file": (CORE, frozenset()),
+    "json_fields": (BASE, frozenset()),
+    "contract": (CORE, frozenset()),
+    "rule": (RULE, frozenset()),
+    "rule_file": (RULE, frozenset()),
     "runtime": (RUN, frozenset({"onnxruntime"})),
     "controller": (RUN, frozenset()),
     "record": (SEAM | {"record"}, frozenset()),

@@ -8,7 +8,7 @@ from toys import toy_rule, update_spec
 
 from hebb_controller.memory import memory_horizon
 from hebb_controller.network import InitialSpec
-from hebb_controller.rule_file import Rule
+from hebb_controller.rule import Rule
 
 OBSERVATIONS = [np.full(6, 0.5, dtype=np.float32)] * 200
 

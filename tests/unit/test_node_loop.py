@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hebb_controller.contract import Contract, joint_contracts
 from hebb_controller.controller import controller_for
 from hebb_controller.network import InitialSpec
 from hebb_controller.node.loop import LOCK_STEP_WATCHDOG, ControlLoop
@@ -12,7 +13,7 @@ from hebb_controller.node.values import Loaded, LoopSettings, Phase, Sample
 from hebb_controller.observation import Channel
 from hebb_controller.plasticity import UpdateSpec
 from hebb_controller.robot import load_robot
-from hebb_controller.rule_file import Contract, RuleHeader, joint_contracts, make_rule
+from hebb_controller.rule import RuleHeader, make_rule
 from hebb_controller.signals import Mode, SensorReading
 
 MS = 1_000_000  # ns

@@ -10,6 +10,7 @@ from hebb_controller.plasticity import (
     NORMALISATIONS,
     RULE_KINDS,
     PlasticUpdate,
+    expand,
     fold,
     layer_views,
     normalise,
@@ -30,6 +31,7 @@ KNOWN_KINDS = {
     "ABCD_eta": ("A", "B", "C", "D", "eta"),
     "ABCD_eta_D_outside": ("A", "B", "C", "eta", "D"),
     "ABCD_eta_E_outside": ("A", "B", "C", "D", "eta", "E"),
+    "ABCD_eta_neuron": ("A", "B", "C", "D", "eta"),
 }
 
 
@@ -69,11 +71,15 @@ def test_every_kind_follows_its_equation_synapse_by_synapse(kind):
     assert change > 1e4 * bound  # the bound tells right from wrong: weights move far more than it
 
 
-@pytest.mark.parametrize("kind", PLASTIC_KINDS)
+# The coefficients of a kind per neuron, once they are expanded, are those of another kind.
+PER_SYNAPSE = [kind for kind in PLASTIC_KINDS if not RULE_KINDS[kind].per_neuron]
+
+
+@pytest.mark.parametrize("kind", PER_SYNAPSE)
 def test_no_two_kinds_are_the_same_rule(kind):
     """The tensors of the fullest kind under two names give different weights."""
     states = {}
-    for other in PLASTIC_KINDS:
+    for other in PER_SYNAPSE:
         rule = toy_rule(other, seed=5)
         shared = toy_rule("ABCD_eta_E_outside", seed=5)
         layers = [
@@ -84,8 +90,26 @@ def test_no_two_kinds_are_the_same_rule(kind):
         runtime.reset(np.random.default_rng(0))
         runtime.step(np.ones(6, dtype=np.float32))
         states[other] = runtime.state["weights"]
-    for other in PLASTIC_KINDS:
+    for other in PER_SYNAPSE:
         assert (other == kind) == np.array_equal(states[kind], states[other])
+
+
+def test_coefficients_per_neuron_are_expanded_by_hand():
+    # one neuron (A 2, B 3, C 5, D 7, eta 1) before two
+    pre = {name: np.array([v], np.float32) for name, v in zip("ABCD", (2, 3, 5, 7), strict=True)}
+    post = {
+        name: np.array(v, np.float32)
+        for name, v in {"A": (1, 10), "B": (2, 20), "C": (4, 40), "D": (8, 80)}.items()
+    }
+    eta = {"eta": np.array([1.0], np.float32)}, {"eta": np.array([0.0, 3.0], np.float32)}
+    (layer,) = expand([pre | eta[0], post | eta[1]])
+    assert {name: tensor.tolist() for name, tensor in layer.items()} == {
+        "A": [[2], [20]],
+        "B": [[3], [3]],  # of the neuron before
+        "C": [[4], [40]],  # of the neuron after
+        "D": [[56], [560]],
+        "eta": [[0.5], [2.0]],
+    }
 
 
 def test_one_synapse_by_hand():

@@ -1,6 +1,7 @@
 """Robot specs: what is missing, unknown or senseless is named; nothing is filled in."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -230,3 +231,47 @@ def test_a_limit_that_stands_twice_is_refused(tmp_path):
     path.write_text(twice, encoding="utf-8")
     with pytest.raises(RobotSpecError, match="'lower' stands twice"):
         load_robot(path)
+
+
+# --- left and right ---
+
+
+def mirrored(**fields):
+    document = toy_document()
+    document["joints"]["left knee"] = dict(document["joints"]["knee"])
+    document["joints"]["left hip"] = dict(document["joints"]["hip"])
+    document["mirror"] = {"knee": "left knee", "hip": "-left hip", **fields}
+    return document
+
+
+def test_the_mirror_exchanges_joints_and_turns_some_round():
+    robot = parse_robot(mirrored(), where="toy")
+    assert robot.mirror == ((2, 3, 0, 1), (1, -1, 1, -1))
+
+
+def test_a_joint_in_the_middle_is_its_own_image():
+    document = mirrored()
+    document["joints"]["waist"] = dict(document["joints"]["hip"])
+    document["mirror"]["waist"] = "-waist"
+    robot = parse_robot(document, where="toy")
+    assert robot.mirror == ((2, 3, 0, 1, 4), (1, -1, 1, -1, -1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"hip": "-right hip"}, "the robot has no joint 'right hip'"),
+        ({"hip": "left knee"}, "'left knee' stands twice"),
+        ({"knee": "-left knee"}, "'knee' and '-left knee' have other limits or defaults"),
+    ],
+)
+def test_a_mirror_that_does_not_fit_is_refused(fields, words):
+    with pytest.raises(RobotSpecError, match=re.escape(f"toy: mirror: {words}")):
+        parse_robot(mirrored(**fields), where="toy")
+
+
+def test_a_mirror_without_some_joint_is_refused():
+    document = mirrored()
+    del document["mirror"]["hip"]
+    with pytest.raises(RobotSpecError, match="lacks hip, left hip"):
+        parse_robot(document, where="toy")

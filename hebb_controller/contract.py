@@ -1,0 +1,115 @@
+"""What a rule was trained to expect of a robot, and whether a robot offers it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import ContractError
+from .observation import Channel
+from .robot import RobotSpec
+
+ACTUATORS = ("pd",)
+
+
+@dataclass(frozen=True)
+class JointContract:
+    """What a rule was trained to expect of one joint: SI units, radians.
+
+    ``default`` is the action's zero, ``action_scale`` what an action of 1 adds to it; the rest are
+    the gains and limits that held in training.
+    """
+
+    name: str
+    default: float
+    action_scale: float
+    kp: float
+    kd: float
+    torque: float
+    lower: float
+    upper: float
+    max_target_rate: float
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything about the robot that a rule was trained under.
+
+    Attributes:
+        robot: name of the robot.
+        actuator: how a target becomes torque; ``pd`` is clip(kp(q* − q) − kd·q̇, ±torque).
+        latency_ticks: ticks between a reading and the command computed from it.
+        channels: the observation.
+        joints: in the order of the vectors.
+    """
+
+    robot: str
+    actuator: str
+    latency_ticks: int
+    channels: tuple[Channel, ...]
+    joints: tuple[JointContract, ...]
+
+
+def check_contract(contract: Contract, robot: RobotSpec, *, where: str = "rule") -> None:
+    """Check that a rule with this contract may drive a robot.
+
+    Raises:
+        ContractError: joints, gains or actuator differ, or the rule was trained beyond a limit of
+            the robot; the message names the first disagreement.
+    """
+    names = tuple(joint.name for joint in contract.joints)
+    if names != robot.joint_names:
+        missing = [n for n in names if n not in robot.joint_names]
+        extra = [n for n in robot.joint_names if n not in names]
+        detail = (
+            f"the robot has no {', '.join(missing)}"
+            if missing
+            else f"the rule does not know {', '.join(extra)}"
+            if extra
+            else "the order of the joints differs"
+        )
+        raise ContractError(
+            f"{where}: trained for robot '{contract.robot}' ({len(names)} joints), "
+            f"this is '{robot.name}' ({robot.n_joints}): {detail}. "
+            f"Retrain for this robot, or name the right one."
+        )
+    for i, joint in enumerate(contract.joints):
+        place = f"{where}: joint '{joint.name}'"
+        for field in ("kp", "kd"):
+            trained, has = float(getattr(joint, field)), float(getattr(robot, field)[i])
+            if not math.isclose(trained, has, rel_tol=1e-6):
+                raise ContractError(
+                    f"{place}: trained with {field} {trained:g}, robot '{robot.name}' has {has:g}. "
+                    f"Retrain, or mend the robot spec."
+                )
+        for field, sign in (("lower", -1), ("upper", 1), ("torque", 1), ("max_target_rate", 1)):
+            trained, has = float(getattr(joint, field)), float(getattr(robot, field)[i])
+            if sign * (trained - has) > 1e-6:
+                raise ContractError(
+                    f"{place}: trained with {field} {trained:g}, beyond the limit {has:g} of robot "
+                    f"'{robot.name}'. Retrain within the limit."
+                )
+
+
+def joint_contracts(robot: RobotSpec, action_scale: Sequence[float]) -> tuple[JointContract, ...]:
+    """Return what a rule trained on this robot expects of its joints.
+
+    Args:
+        robot: the robot.
+        action_scale: (n,) what an action of 1 adds to the default position, rad.
+    """
+    return tuple(
+        JointContract(
+            name=name,
+            default=float(robot.default[i]),
+            action_scale=float(action_scale[i]),
+            kp=float(robot.kp[i]),
+            kd=float(robot.kd[i]),
+            torque=float(robot.torque[i]),
+            lower=float(robot.lower[i]),
+            upper=float(robot.upper[i]),
+            max_target_rate=float(robot.max_target_rate[i]),
+        )
+        for i, name in enumerate(robot.joint_names)
+    )

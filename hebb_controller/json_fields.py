@@ -1,0 +1,112 @@
+"""JSON documents turned into dataclasses, field by field: what is missing, unknown or of another type
+is refused by its name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from types import MappingProxyType
+from typing import TypeAlias
+
+from .errors import HebbError, RuleFileError
+
+MAX_STRING = 200  # characters of a name
+MAX_NUMBER = 1e9  # its square is still a float32
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+def parse_json(text: bytes, where: str) -> Json:
+    """Return a parsed JSON document.
+
+    Raises:
+        RuleFileError: it is not JSON, a key stands twice, or it nests too deeply.
+    """
+
+    def no_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        keys = dict(pairs)
+        if len(keys) != len(pairs):
+            twice = next(k for k, _ in pairs if [name for name, _ in pairs].count(k) > 1)
+            raise RuleFileError(f"{where}: header: {twice[:40]!r} stands twice.")
+        return keys
+
+    def no_constant(name: str) -> Json:
+        raise RuleFileError(f"{where}: header: {name} is not a number.")
+
+    try:
+        parsed: Json = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+    except HebbError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise RuleFileError(f"{where}: header is not readable as JSON: {error}.") from error
+    return parsed
+
+
+def decode(wanted: object, node: Json, where: str, field: str = "header") -> object:
+    """Return ``node`` as the wanted type.
+
+    Args:
+        wanted: a dataclass, or the type of a field: float, int, str, ``tuple[X, ...]``,
+            ``Mapping[str, Json]``, or one of them ``| None`` for a field that may be absent.
+        node: the JSON value.
+        where: named in errors, with the field.
+        field: where ``node`` stands in the document.
+
+    Raises:
+        RuleFileError: a field is missing, unknown, or of another type.
+    """
+    if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
+        if not isinstance(node, dict):
+            raise _wrong(where, field, "an object", node)
+        hints = typing.get_type_hints(wanted)
+        for key in node:
+            if key not in hints:
+                raise RuleFileError(
+                    f"{where}: {field}: unknown field {key[:40]!r}. Known: {', '.join(hints)}."
+                )
+        values = {}
+        for key, hint in hints.items():
+            if key not in node and _optional(hint):
+                continue
+            if key not in node:
+                raise RuleFileError(f"{where}: {field}: '{key}' is missing.")
+            values[key] = decode(hint, node[key], where, f"{field}.{key}")
+        return wanted(**values)
+    if _optional(wanted):
+        (wanted,) = (item for item in typing.get_args(wanted) if item is not type(None))
+        return decode(wanted, node, where, field)
+    if typing.get_origin(wanted) is tuple:
+        if not isinstance(node, list):
+            raise _wrong(where, field, "a list", node)
+        item = typing.get_args(wanted)[0]
+        return tuple(decode(item, n, where, f"{field}[{i}]") for i, n in enumerate(node))
+    if wanted is float:
+        if isinstance(node, bool) or not isinstance(node, (int, float)):
+            raise _wrong(where, field, "a number", node)
+        if not abs(node) <= MAX_NUMBER:  # nor NaN
+            raise _wrong(where, field, f"a number within ±{MAX_NUMBER:g}", node)
+        return float(node)
+    if wanted is int:
+        if isinstance(node, bool) or not isinstance(node, int):
+            raise _wrong(where, field, "a whole number", node)
+        return node
+    if wanted is str:
+        if not isinstance(node, str):
+            raise _wrong(where, field, "a string", node)
+        if not node.isprintable() or len(node) > MAX_STRING:  # it will stand in one line of a log
+            raise _wrong(where, field, f"printable, at most {MAX_STRING} characters", node)
+        return node
+    if not isinstance(node, dict):  # Mapping[str, Json]
+        raise _wrong(where, field, "an object", node)
+    return MappingProxyType(node)
+
+
+def _wrong(where: str, field: str, wanted: str, node: Json) -> RuleFileError:
+    return RuleFileError(f"{where}: {field} must be {wanted}, found {str(node)[:40]!r}.")
+
+
+def _optional(hint: object) -> bool:
+    return isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
