@@ -54,6 +54,11 @@ class NumpyRuntime:
         return self._layers
 
     @property
+    def activations(self) -> list[Array]:
+        """The last activations per layer of neurons, (n,): views, to be read only."""
+        return self._activations
+
+    @property
     def last_change(self) -> list[Array] | None:
         """The last plastic change per layer, or None before the first: views, to be read only."""
         return self._delta_layers

@@ -11,8 +11,9 @@ from hebb_controller.network import InitialSpec
 from hebb_controller.rule import Rule
 from hebb_controller.runtime.base import Runtime
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
+from hebb_controller.runtime.onnx_runtime import OnnxRuntime
 
-RUNTIMES = {"numpy": NumpyRuntime}
+RUNTIMES = {"numpy": NumpyRuntime, "onnxruntime": OnnxRuntime.from_rule}
 
 LIVELY = update_spec(
     interval=3, trace_window=5.0, decay=0.04, normalisation="clip", bound=1.5, learning_rate=0.25
@@ -35,6 +36,8 @@ def rule(request):
 @pytest.fixture(params=RUNTIMES)
 def make(request, rule):
     """Return a function that makes a runtime for the rule."""
+    if request.param != "numpy":
+        pytest.importorskip(request.param)
     return lambda: RUNTIMES[request.param](rule)
 
 
