@@ -6,9 +6,11 @@ that a caller would expect::
     HebbError
     ├── RobotSpecError (ValueError)      a robot spec is unreadable, incomplete or inconsistent
     ├── RuleFileError (ValueError)       a rule file is unreadable, malformed or not finite
+    ├── SignatureError (ValueError)      a file that has to be signed is not, or not by a trusted key
     ├── ContractError (ValueError)       a rule and a robot do not belong together
     ├── ShapeError (ValueError)          an array disagrees with the sizes that were declared
     ├── DamageError (ValueError)         an unknown damage, or one that the robot cannot have
+    ├── ScenarioError (ValueError)       a scenario file is unreadable, incomplete or wrong somewhere
     ├── MessageError (ValueError)        a message of a robot or simulator cannot be used
     ├── ParameterError (ValueError)      a node's parameter has a value that it cannot have (now)
     ├── TrainingError (ValueError)       unusable training options or an unusable checkpoint
@@ -31,6 +33,10 @@ class RuleFileError(HebbError, ValueError):
     """A rule file is unreadable, malformed or holds numbers that are not finite."""
 
 
+class SignatureError(HebbError, ValueError):
+    """A file is not signed by a key that is trusted, or a key cannot be used."""
+
+
 class ContractError(HebbError, ValueError):
     """A rule was trained under a contract that this robot does not offer."""
 
@@ -41,6 +47,10 @@ class ShapeError(HebbError, ValueError):
 
 class DamageError(HebbError, ValueError):
     """An unknown damage, or one that this robot cannot have."""
+
+
+class ScenarioError(HebbError, ValueError):
+    """A scenario file is unreadable, incomplete or wrong somewhere; the message names the line."""
 
 
 class MessageError(HebbError, ValueError):

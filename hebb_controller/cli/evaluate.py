@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from hebb_sim.episode import Condition
 
     from ..record import EpisodeRecord
+    from ..recording import Recording
 
 # Kinds of damage that are tried, each on every leg in turn.
 DAMAGE_KINDS = ("weak:0.3", "limp", "locked")
@@ -51,6 +53,12 @@ EPISODES_PER_TASK = 5
     show_default=True,
     help="Factor on every weight change; 0 leaves the random weights as they are.",
 )
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.recording.safetensors",
+    help="Write what the network saw and did in the first episode, for `hebb replay`.",
+)
 @workers_option
 @json_option
 def evaluate(
@@ -61,6 +69,7 @@ def evaluate(
     duration: float,
     seed: int,
     plasticity_gain: float,
+    record: Path | None,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -68,10 +77,14 @@ def evaluate(
     from hebb_sim.episode import Condition
 
     from ..controller import controller_for
+    from ..recording import LAYOUT, save_recording
     from ..robot import load_robot
     from ..rule_file import load_rule
+    from ..tensor_file import check_name
     from ..train.executor import TaskRunner, local_processes
 
+    if record is not None:
+        check_name(Path(record), LAYOUT)
     spec = load_robot(robot)
     controller_for(load_rule(rule), spec)  # fails here, once, if they do not fit
     groups: dict[str, list[Condition]] = {"": [Condition(duration)] * episodes}
@@ -92,6 +105,9 @@ def evaluate(
     done = iter([record for part in parts for record in part])
     records = {kind: [next(done) for _ in group] for kind, group in groups.items()}
     report = _report(records, onset, duration)
+    if record is not None:
+        save_recording(_record(tasks[0]), record)
+        click.echo(f"Recording of the first episode: {record}", err=True)
     click.echo(json.dumps(report, indent=2) if as_json else _table(report))
 
 
@@ -121,6 +137,24 @@ def run_episodes(task: EpisodesTask) -> list[EpisodeRecord]:
         runner(controller, condition, task.first_seed + i)
         for i, condition in enumerate(task.conditions)
     ]
+
+
+def _record(task: EpisodesTask) -> Recording:
+    """Return a recording of the first episode of a task, walked once more: the same bits."""
+    from hebb_sim.episode import EpisodeRunner
+
+    from ..controller import controller_for
+    from ..recording import Recorder
+    from ..robot import load_robot
+    from ..rule_file import load_rule
+
+    rule = load_rule(task.rule)
+    controller = controller_for(rule, load_robot(task.robot))
+    recorder = Recorder(controller.runtime)
+    recorder.plasticity_gain = task.plasticity_gain
+    controller.runtime = recorder
+    EpisodeRunner(task.robot)(controller, task.conditions[0], task.first_seed)
+    return recorder.recording(rule)
 
 
 def _damages(kind: str, legs: Sequence[str], count: int, robot: str) -> list[tuple[object, ...]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 import numpy as np
 
+from ..errors import HebbError, RobotSpecError
 from ..memory import memory_horizon
-from ..robot import load_robot
-from ..rule import Rule
+from ..robot import RobotSpec, load_robot
+from ..rule import Envelope, Rule
 from ..rule_file import load_rule
 from .options import example, json_option, rule_argument
 
@@ -18,19 +22,32 @@ if TYPE_CHECKING:
     from ..plasticity import Array
 
 HORIZON_SECONDS = 20.0
+BLOCKS = " ▁▂▃▄▅▆▇█"
+BINS = 32
+
+Named: TypeAlias = "Mapping[str, Mapping[int, Array]]"
 
 
 @click.command(epilog=example("hebb inspect rules/a1_walk.rule.safetensors"))
 @rule_argument
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="OUT.png",
+    help="Draw the distributions of the coefficients, layer by layer.",
+)
 @json_option
-def inspect(rule: str, as_json: bool) -> None:
-    """Show what is in a rule file, and how long the network remembers.
+def inspect(rule: str, plot: Path | None, as_json: bool) -> None:
+    """Show what is in a rule file, how its coefficients are distributed, how long it remembers.
 
     The memory horizon is measured on the observations of a simulated walk; without the `sim` extra
     it is left out.
     """
     loaded = load_rule(rule)
     header = loaded.header
+    named = _by_name(loaded)
+    if plot is not None:
+        _plot(named, plot)
     horizon = _horizon(loaded)
     report = {
         "sha256": loaded.sha256,
@@ -56,17 +73,68 @@ def inspect(rule: str, as_json: bool) -> None:
             for name, tensor in layer.items()
         },
         "memory_horizon": horizon,
+        "envelope": None if header.envelope is None else _bounds(header.envelope),
+        "static_twin": None if header.static_twin is None else asdict(header.static_twin),
+        "golden_ticks": 0 if loaded.golden is None else loaded.golden.ticks,
         "provenance": dict(header.provenance),
         "license": header.license,
     }
-    click.echo(json.dumps(report, indent=2) if as_json else _text(report))
+    click.echo(
+        json.dumps(report, indent=2) if as_json else "\n".join((_text(report), *_picture(named)))
+    )
+
+
+def _by_name(rule: Rule) -> dict[str, dict[int, Array]]:
+    """Return the numbers of a rule: name -> layer -> flat values; ``static`` is the static twin."""
+    named: dict[str, dict[int, Array]] = {}
+    for k, layer in enumerate(rule.layers):
+        for name, tensor in layer.items():
+            named.setdefault(name, {})[k] = tensor.ravel()
+    if rule.static:
+        named["static"] = {k: tensor.ravel() for k, tensor in enumerate(rule.static)}
+    return named
+
+
+def _bounds(envelope: Envelope) -> dict[str, object]:
+    layers = {f"layer{k}": asdict(layer) for k, layer in enumerate(envelope.layers)}
+    return {"ticks": envelope.ticks, **layers}
+
+
+def _picture(named: Named) -> Iterator[str]:
+    """Yield a line per name: a histogram of its values, from the smallest to the largest."""
+    if named:
+        yield f"{'distributions:':14s} {'':{BINS}s} {'mean':>9s} {'std':>9s} {'min':>9s} {'max':>9s}"
+    for name, layers in named.items():
+        values = np.concatenate(list(layers.values()))
+        counts, _ = np.histogram(values, BINS)
+        levels = np.ceil(counts * (len(BLOCKS) - 1) / counts.max()).astype(int)  # 0 only for none
+        cells = (values.mean(), values.std(), values.min(), values.max())
+        numbers = " ".join(f"{cell:9.3g}" for cell in cells)
+        yield f"  {name:12s} {''.join(BLOCKS[level] for level in levels)} {numbers}"
+
+
+def _plot(named: Named, path: Path) -> None:
+    from ..plots import coefficient_plot
+
+    if not named:
+        raise HebbError(f"{path}: there is nothing to draw: this rule has no coefficients.")
+    if path.suffix != ".png":
+        raise HebbError(f"{path}: the picture is a PNG; let its name end in .png.")
+    try:
+        coefficient_plot(named, path)
+    except OSError as error:
+        raise HebbError(f"{path}: cannot be written: {error.strerror}.") from error
+    click.echo(f"Picture: {path}", err=True)
 
 
 def _horizon(rule: Rule) -> dict[str, object]:
     try:
-        observations = _walk_observations(rule)
+        robot = load_robot(rule.header.contract.robot)
+        observations = _walk_observations(rule, robot)
     except ModuleNotFoundError:
         return {"measured": False, "why": "pip install 'hebb_controller[sim]' to measure it"}
+    except RobotSpecError as error:
+        return {"measured": False, "why": str(error)}
     ticks = memory_horizon(rule, observations, np.random.default_rng(1))
     period = rule.header.tick_period
     return {
@@ -77,12 +145,11 @@ def _horizon(rule: Rule) -> dict[str, object]:
     }
 
 
-def _walk_observations(rule: Rule) -> list[Array]:
+def _walk_observations(rule: Rule, robot: RobotSpec) -> list[Array]:
     from hebb_sim.world import World
 
     from ..controller import controller_for
 
-    robot = load_robot(rule.header.contract.robot)
     controller = controller_for(rule, robot)
     world = World(robot, tick_period=rule.header.tick_period)
     reading = world.reset(np.random.default_rng(0))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import click
+
+from ..signature import POLICIES, Trust
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -32,6 +36,37 @@ def workers_option(function: F) -> F:
     )(function)
 
 
-def example(text: str) -> str:
-    """Return an epilog that shows an example."""
-    return f"\b\nExample:\n  {text}"
+def trust_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--signature-policy`` and ``--public-key``; they arrive as one argument, ``trust``."""
+
+    @functools.wraps(function)
+    def with_trust(
+        *args: object, signature_policy: str, public_key: tuple[Path, ...], **options: object
+    ) -> None:
+        trust = Trust(signature_policy, public_key, warn=_warn)
+        function(*args, trust=trust, **options)
+
+    policy = click.option(
+        "--signature-policy",
+        type=click.Choice(POLICIES),
+        default="off",
+        show_default=True,
+        help="What to do about a file that none of the keys has signed: nothing, warn, refuse it.",
+    )
+    key = click.option(
+        "--public-key",
+        type=click.Path(dir_okay=False, path_type=Path),
+        multiple=True,
+        help="NAME.pub of a trusted signer; may be given several times.",
+    )
+    return policy(key(with_trust))
+
+
+def _warn(text: str) -> None:
+    click.echo(f"warning: {text}", err=True)
+
+
+def example(*commands: str) -> str:
+    """Return an epilog that shows an example, or several."""
+    lines = "".join(f"\n  {command}" for command in commands)
+    return f"\b\nExample:{lines}"

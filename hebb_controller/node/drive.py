@@ -46,7 +46,8 @@ class Drive:
     ) -> None:
         self.settings = settings
         self.robot: RobotSpec = rule_loading.robot_for(settings)
-        loaded = rule_loading.load(rule_loading.inside(settings.rule_file, ""), self.robot)
+        path, trust = rule_loading.inside(settings.rule_file, ""), rule_loading.trust_for(settings)
+        loaded = rule_loading.load(path, self.robot, trust)
         loaded.controller.runtime.plasticity_gain = settings.plasticity_gain
         self._node = node
         self._refused = ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from ..signature import POLICIES
 from .values import Value
 
 
@@ -43,6 +44,14 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
     "rule_dir": Parameter(
         "", "If set, swaps load rule files from inside this directory only.", live=False
+    ),
+    "signature_policy": Parameter(
+        "off",
+        "What to do about a rule file that trusted_key has not signed: nothing, warn, or refuse it.",
+        choices=POLICIES,
+    ),
+    "trusted_key": Parameter(
+        "", "Path of the public key, NAME.pub, that rule files have to be signed by."
     ),
     "tick_source": Parameter(
         "timer",
@@ -126,6 +135,8 @@ class Settings:
     robot: str
     rule_file: str
     rule_dir: str
+    signature_policy: str
+    trusted_key: str
     tick_source: str
     lock_step: bool
     sensor_timeout: float
@@ -144,6 +155,11 @@ class Settings:
                 return reason
         if self.lock_step and not self.by_reading:
             return "lock_step needs tick_source sensor. Set tick_source:=sensor."
+        if self.signature_policy != "off" and not self.trusted_key:
+            return (
+                f"signature_policy {self.signature_policy} needs trusted_key. "
+                f"Set it to the path of a public key, NAME.pub."
+            )
         if not self.rule_file:
             return "rule_file is not set. Set it to the path of a .rule.safetensors file."
         return ""

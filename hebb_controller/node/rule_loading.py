@@ -11,17 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from rclpy.logging import get_logger
 
 from ..contract import check_contract
 from ..controller import controller_for
 from ..errors import ParameterError, RuleFileError
 from ..robot import RobotSpec, load_robot
 from ..rule_file import load_rule
+from ..signature import Trust
 from .parameters import Settings
 from .values import Loaded
 
 VALIDATION_TIMEOUT = 5.0  # s; starting Python alone takes over 1 s where the processors are busy
 WARM_UP_TICKS = 3
+LOGGER = "controller_node"
 
 
 def robot_for(settings: Settings) -> RobotSpec:
@@ -41,14 +44,21 @@ def robot_for(settings: Settings) -> RobotSpec:
     return replace(robot, safety=safety)
 
 
-def load(path: Path, robot: RobotSpec) -> Loaded:
+def trust_for(settings: Settings) -> Trust:
+    """Return whose rule files are loaded; warnings go to the node's log."""
+    keys = (Path(settings.trusted_key).resolve(),) if settings.trusted_key else ()
+    return Trust(settings.signature_policy, keys, warn=get_logger(LOGGER).warning)
+
+
+def load(path: Path, robot: RobotSpec, trust: Trust) -> Loaded:
     """Return a controller for a rule file, warmed up.
 
     Raises:
+        SignatureError: it is not signed by whom it has to be.
         RuleFileError: the file cannot be used.
         ContractError: the rule does not fit this robot.
     """
-    rule = load_rule(path)
+    rule = load_rule(path, trust=trust)
     check_contract(rule.header.contract, robot, where=str(path))
     controller = controller_for(rule, robot)
     controller.reset(np.random.default_rng(0))
@@ -63,12 +73,14 @@ def load_for_swap(
     """Return a controller for the file that shall drive from now on, validated in a child process.
 
     Raises:
+        SignatureError: it is not signed by whom it has to be.
         RuleFileError: the file cannot be used, or lies outside ``rule_dir``.
         ContractError: the rule does not fit this robot.
     """
     path = inside(rule_file, settings.rule_dir)
-    sha256 = validate_rule_in_child(path, settings.robot, cancelled=cancelled)
-    loaded = load(path, robot)
+    trust = trust_for(settings)
+    sha256 = validate_rule_in_child(path, settings.robot, trust, cancelled=cancelled)
+    loaded = load(path, robot, trust)
     if loaded.sha256 != sha256:
         raise RuleFileError(f"{path}: was changed while it was validated. Set it again.")
     return loaded
@@ -94,6 +106,7 @@ def inside(rule_file: str, rule_dir: str) -> Path:
 def validate_rule_in_child(
     path: Path,
     robot: str,
+    trust: Trust,
     *,
     cancelled: Callable[[], bool] = lambda: False,
     timeout: float = VALIDATION_TIMEOUT,
@@ -105,6 +118,7 @@ def validate_rule_in_child(
     Args:
         path: of the rule file.
         robot: name or path of the robot spec.
+        trust: who has to have signed it.
         cancelled: asked every now and then whether to give up.
         timeout: how long the other process may take, s.
 
@@ -112,9 +126,13 @@ def validate_rule_in_child(
         RuleFileError: it was refused, for the reason in the message, or nothing came in time.
     """
     command = [sys.executable, "-m", "hebb_controller.cli", "verify", str(path)]
+    command += ["--robot", robot, "--json"]
+    if trust.policy != "off":
+        command += ["--signature-policy", trust.policy]
+        command += [word for key in trust.public_keys for word in ("--public-key", str(key))]
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [*command, "--robot", robot, "--json"],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=pipe,
         stderr=pipe,

@@ -1,0 +1,222 @@
+"""Signatures: whether a file is, byte for byte, what the holder of a key has signed.
+
+A signature is ed25519 (RFC 8032) over the file's exact bytes and lies beside the file: 64 raw bytes
+in ``FILE.sig``. Keys are PEM: PKCS #8 the private one, SubjectPublicKeyInfo the public one. So
+openssl can make and check all of it. Needs the ``sign`` extra.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import MissingExtraError, SignatureError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+
+POLICIES = ("off", "warn", "enforce")
+SUFFIX = ".sig"
+SIGNATURE_BYTES = 64
+MAX_KEY_BYTES = 16 * 1024
+
+
+def _ignore(warning: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose files are loaded.
+
+    Attributes:
+        policy: ``off`` loads any file, ``warn`` says so where no key has signed it, ``enforce``
+            refuses it.
+        public_keys: PEM files; a signature by one of them is enough.
+        warn: takes the warnings, one line each.
+    """
+
+    policy: str = "off"
+    public_keys: tuple[Path, ...] = ()
+    warn: Callable[[str], object] = _ignore
+
+    def __post_init__(self) -> None:
+        """Raise SignatureError if there is no such policy: a slip must not be taken for ``off``."""
+        if self.policy not in POLICIES:
+            raise SignatureError(
+                f"signature policy '{self.policy}' is unknown. Known: {', '.join(POLICIES)}."
+            )
+
+
+def check(data: bytes, path: str | Path, trust: Trust) -> str:
+    """Return why a file is not trusted, or an empty string where it is or nobody asks.
+
+    Args:
+        data: the bytes of the file, those that will be used.
+        path: of the file; its signature lies beside it.
+        trust: whose signature is asked for.
+
+    Raises:
+        SignatureError: it is not trusted, or a key cannot be used, and the policy is ``enforce``.
+        MissingExtraError: nothing can be checked, and the policy is ``enforce``.
+    """
+    if trust.policy == "off":
+        return ""
+    try:
+        _verify(data, Path(path), trust.public_keys)
+    except (SignatureError, MissingExtraError) as error:
+        if trust.policy == "enforce":
+            raise
+        return f"{path}: loaded all the same: {str(error).removeprefix(f'{path}: ')}"
+    return ""
+
+
+def sign(path: str | Path, private_key: str | Path) -> Path:
+    """Sign the bytes that a file has now and return the path of the signature beside it.
+
+    Raises:
+        SignatureError: the file or the key cannot be used, or the signature not be written.
+        MissingExtraError: the ``sign`` extra is not installed.
+    """
+    key = _private_key(Path(private_key))
+    path = Path(path)
+    target = signature_path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    signature = key.sign(_read(path))
+    try:
+        partial.write_bytes(signature)
+        partial.replace(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise SignatureError(f"{target}: cannot be written: {error.strerror}.") from error
+    return target
+
+
+def make_keys(name: str | Path) -> tuple[Path, Path]:
+    """Write a new pair of keys and return their paths: private ``NAME.pem``, public ``NAME.pub``.
+
+    The private key is readable by its owner only, and not encrypted.
+
+    Raises:
+        SignatureError: one of the files exists already, or cannot be written.
+        MissingExtraError: the ``sign`` extra is not installed.
+    """
+    try:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("cryptography", "sign") from error
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    paths = Path(f"{name}.pem"), Path(f"{name}.pub")
+    for path in paths:
+        if os.path.lexists(path):
+            raise SignatureError(
+                f"{path}: exists already, and a key that is lost cannot be made again. "
+                f"Choose another name."
+            )
+    for path, text, mode in zip(paths, (private, public), (0o600, 0o644), strict=True):
+        try:  # never through a link, never over a file that has come meanwhile
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(text)
+        except OSError as error:
+            raise SignatureError(f"{path}: cannot be written: {error.strerror}.") from error
+    return paths
+
+
+def signature_path(path: str | Path) -> Path:
+    """Return where the signature of a file lies."""
+    return Path(f"{path}{SUFFIX}")
+
+
+def _verify(data: bytes, path: Path, public_keys: tuple[Path, ...]) -> None:
+    if not public_keys:
+        raise SignatureError(f"{path}: no public key is given to check its signature by.")
+    keys = [_public_key(key) for key in public_keys]
+    from cryptography.exceptions import InvalidSignature
+
+    place = signature_path(path)
+    if not os.path.lexists(place):
+        raise SignatureError(
+            f"{path}: is not signed: there is no {place.name} beside it. "
+            f"Mend: hebb sign file {path} --key KEY.pem"
+        )
+    signature = _read(place, SIGNATURE_BYTES)
+    if len(signature) != SIGNATURE_BYTES:
+        raise SignatureError(
+            f"{place}: has {len(signature)} bytes; a signature has {SIGNATURE_BYTES}."
+        )
+    for key in keys:
+        with contextlib.suppress(InvalidSignature):
+            key.verify(signature, data)
+            return
+    raise SignatureError(
+        f"{path}: its signature is by none of {', '.join(map(str, public_keys))}: "
+        f"it was changed after it was signed, or signed by somebody else. Get it anew from its maker."
+    )
+
+
+def _public_key(path: Path) -> Ed25519PublicKey:
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("cryptography", "sign") from error
+    text = _read(path, MAX_KEY_BYTES)
+    try:
+        key = load_pem_public_key(text)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError(f"{path}: not a public key in PEM (the .pub of a pair).") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise SignatureError(f"{path}: a public key, but not an ed25519 one.")
+    return key
+
+
+def _private_key(path: Path) -> Ed25519PrivateKey:
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("cryptography", "sign") from error
+    text = _read(path, MAX_KEY_BYTES)
+    try:
+        key = load_pem_private_key(text, password=None)
+    except TypeError as error:
+        raise SignatureError(
+            f"{path}: is encrypted. Mend: openssl pkey -in {path} -out PLAIN.pem"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SignatureError(f"{path}: not a private key in PEM (the .pem of a pair).") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise SignatureError(f"{path}: a private key, but not an ed25519 one.")
+    return key
+
+
+def _read(path: Path, limit: int = -1) -> bytes:
+    """Return the bytes of a file; of one that is larger than ``limit``, one more than that."""
+    try:
+        if path.exists() and not path.is_file():  # a directory, or a pipe that would never end
+            raise SignatureError(f"{path}: not a file.")
+        with path.open("rb") as file:
+            return file.read(limit + 1) if limit >= 0 else file.read()
+    except FileNotFoundError as error:
+        raise SignatureError(f"{path}: no such file.") from error
+    except OSError as error:
+        raise SignatureError(f"{path}: cannot be read: {error.strerror}.") from error

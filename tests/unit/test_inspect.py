@@ -1,0 +1,90 @@
+"""What ``hebb inspect`` shows of a rule: numbers, a small picture, and a large one."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rule_bytes import rule_bytes
+from toys import toy_rule
+
+from hebb_controller import cli
+from hebb_controller.cli.inspect import BINS, _picture
+from hebb_controller.errors import HebbError
+from hebb_controller.rule import Envelope, LayerEnvelope, StaticTwin, make_rule
+
+
+def inspect(path, rule, *options):
+    path = path / "toy.rule.safetensors"
+    path.write_bytes(rule_bytes(rule))
+    return CliRunner().invoke(cli.hebb, ["inspect", str(path), *map(str, options)])
+
+
+def test_a_histogram_is_drawn_by_hand():
+    values = np.array([0.0] * 7 + [BINS - 1.0], np.float32)
+    title, line = _picture({"A": {0: values[:4], 1: values[4:]}})
+    assert title.split() == ["distributions:", "mean", "std", "min", "max"]
+    bars = line[line.index("█") :][:BINS]
+    # seven values fill the first column; one of seven, rounded up, is two of eight steps
+    assert bars == "█" + " " * (BINS - 2) + "▂"
+    assert line.endswith(f"{(BINS - 1) / 8:9.3g} {line.split()[-3]:>9s} {0:9.3g} {BINS - 1:9.3g}")
+
+
+def test_values_that_are_all_the_same_are_drawn_too():
+    _, line = _picture({"A": {0: np.ones(5, np.float32)}})
+    assert line.count("█") == 1
+    assert list(_picture({})) == []
+
+
+def test_there_is_a_line_for_each_kind_of_coefficient(tmp_path):
+    done = inspect(tmp_path, toy_rule())
+    assert done.exit_code == 0
+    lines = done.stdout.partition("distributions:")[2].splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ["A", "B", "C", "D", "eta"]
+    assert all(re.search("[▁-█]", line) for line in lines)
+
+
+def test_what_was_measured_is_shown_where_the_rule_has_it(tmp_path):
+    plain = toy_rule()
+    report = json.loads(inspect(tmp_path, plain, "--json").stdout)
+    assert (report["envelope"], report["static_twin"], report["golden_ticks"]) == (None, None, 0)
+    header = replace(
+        plain.header,
+        envelope=Envelope(1000, (LayerEnvelope(1.5, 0.5, 0.25), LayerEnvelope(2.5, 0.25, 0.0))),
+        static_twin=StaticTwin(5, 10.0, 0.5, 0.25),
+    )
+    rule = make_rule(header, plain.layers, static=[layer["A"] for layer in plain.layers])
+    report = json.loads(inspect(tmp_path, rule, "--json").stdout)
+    assert report["envelope"]["ticks"] == 1000
+    assert report["envelope"]["layer1"] == {"norm": 2.5, "change": 0.25, "saturation": 0.0}
+    assert report["static_twin"]["speed"] == 0.5
+    text = inspect(tmp_path, rule).stdout
+    assert "norm 1.5, change 0.5, saturation 0.25" in text
+    assert [line.split()[0] for line in text.splitlines()][-1] == "static"
+
+
+def test_a_robot_that_is_not_shipped_only_costs_the_memory_horizon(tmp_path):
+    report = json.loads(inspect(tmp_path, toy_rule(), "--json").stdout)
+    assert report["memory_horizon"]["measured"] is False
+
+
+def test_the_plot_is_a_png(tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "out.png"
+    done = inspect(tmp_path, toy_rule(), "--plot", path, "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["kind"] == "ABCD_eta"
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rule_without_coefficients_has_nothing_to_draw(tmp_path):
+    pytest.importorskip("matplotlib")
+    rule = toy_rule("static")
+    assert inspect(tmp_path, rule).exit_code == 0
+    done = inspect(tmp_path, rule, "--plot", tmp_path / "out.png")
+    assert isinstance(done.exception, HebbError)
+    assert isinstance(
+        inspect(tmp_path, toy_rule(), "--plot", tmp_path / "x.jpg").exception, HebbError
+    )
