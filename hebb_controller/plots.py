@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,9 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+
+from .benchmark import CONTESTANTS, NetTimings
+from .plasticity import Array
 
 SPEED_WINDOW = 1.0  # s
 FILM_RATE = 8.0  # frames/s
@@ -85,6 +88,73 @@ def demo_plot(run: Run, path: Path) -> None:
     bottom.set_xlabel("time, s")
     for axes in (top, middle, bottom):
         _shade(axes, run)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def runtime_scaling(rows: Sequence[NetTimings], path: Path) -> None:
+    """Draw how the time of a tick grows with the number of synapses.
+
+    Args:
+        rows: from small networks to large ones.
+        path: PNG to write.
+    """
+    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    for name in CONTESTANTS:
+        points = [(row.synapses, t.p50_us) for row in rows if (t := row.times[name]) is not None]
+        if points:
+            axes.loglog(*zip(*points, strict=True), marker="o", ms=3, lw=1.2, label=name)
+    for before, after in zip(rows, rows[1:], strict=False):
+        if before.cache != after.cache:
+            edge = float(np.sqrt(before.synapses * after.synapses))
+            axes.axvline(edge, color="0.8", lw=0.7, zorder=0)
+            axes.text(
+                edge,
+                1.0,
+                f" beyond {before.cache}",
+                color="0.5",
+                va="top",
+                fontsize=8,
+                transform=axes.get_xaxis_transform(),
+            )
+    axes.set(xlabel="synapses", ylabel="median time of a tick, µs")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def coefficient_plot(named: Mapping[str, Mapping[int, Array]], path: Path) -> None:
+    """Draw how the coefficients of a rule are distributed: a panel per name, a line per layer.
+
+    Args:
+        named: name -> layer -> flat values; at least one.
+        path: PNG to write.
+    """
+    columns = min(3, len(named))
+    rows = -(-len(named) // columns)
+    figure, panels = plt.subplots(
+        rows, columns, squeeze=False, figsize=(3.4 * columns, 2.6 * rows), layout="constrained"
+    )
+    for axes in panels.flat[len(named) :]:
+        axes.remove()
+    for axes, (name, layers) in zip(panels.flat, named.items(), strict=False):
+        edges = np.histogram_bin_edges(np.concatenate(list(layers.values())), bins=30)
+        for k, values in layers.items():
+            axes.hist(
+                values,
+                bins=edges,
+                density=True,
+                histtype="step",
+                lw=1.2,
+                color=f"C{k}",
+                label=f"layer {k}",
+            )
+        axes.set(title=name, yticks=[])
+        axes.set_ylim(bottom=0.0)
+        for side in ("left", "right", "top"):
+            axes.spines[side].set_visible(False)
+    panels[0, 0].set_ylabel("density")
+    panels[0, 0].legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

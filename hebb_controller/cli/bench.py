@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-import tracemalloc
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import click
-import numpy as np
 
-from ..contract import Contract, JointContract
+from ..benchmark import BENCH_SIZES, CONTESTANTS, GRID, NetTimings, growth, regimes, time_net
+from ..benchmark import bench_rule as bench_rule  # noqa: PLC0414 - known here by this name
 from ..controller import controller_for
-from ..network import InitialSpec
-from ..observation import Channel
-from ..plasticity import RULE_KINDS, Array, UpdateSpec
 from ..robot import load_robot
-from ..rule import FORMAT_VERSION, Rule, RuleHeader, make_rule
 from ..rule_file import load_rule
-from ..runtime.numpy_runtime import NumpyRuntime
 from ..share import shipped
 from .options import example, json_option
-
-BENCH_SIZES = (28, 128, 64, 8)  # the published quadruped network
 
 
 @click.group()
@@ -53,110 +49,92 @@ def sim(rule: str | None, seconds: float, as_json: bool) -> None:
         "ticks_per_s": ticks / elapsed,
         "physics_share": world.physics_seconds / elapsed,
     }
-    _show(report, as_json)
-
-
-@bench.command(epilog=example("hebb bench runtime --json"))
-@click.option("--ticks", type=click.IntRange(min=100), default=20_000, show_default=True)
-@json_option
-def runtime(ticks: int, as_json: bool) -> None:
-    """A tick of the numpy runtime against the plain expression, on 28-128-64-8 ABCD+eta."""
-    rng = np.random.default_rng(0)
-    rule = bench_rule(rng)
-    network = NumpyRuntime(rule)
-    network.reset(rng)
-    plain = PlainNetwork(rule, [layer.copy() for layer in network.layers])
-    observations = rng.standard_normal((256, BENCH_SIZES[0])).astype(np.float32)
-    ours, theirs = np.empty(ticks), np.empty(ticks)
-    for tick in range(ticks):  # interleaved, so that both see the same machine
-        observation = observations[tick % len(observations)]
-        start = time.perf_counter()
-        network.step(observation)
-        middle = time.perf_counter()
-        plain.step(observation)
-        ours[tick], theirs[tick] = middle - start, time.perf_counter() - middle
-    tracemalloc.start()
-    network.step(observations[0])
-    before = tracemalloc.get_traced_memory()[0]
-    for tick in range(100_000):
-        network.step(observations[tick % len(observations)])
-    growth = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    p50, plain_p50 = np.percentile(ours, 50) * 1e6, np.percentile(theirs, 50) * 1e6
-    report = {
-        "p50_us": float(p50),
-        "p99_us": float(np.percentile(ours, 99) * 1e6),
-        "plain_p50_us": float(plain_p50),
-        "ratio": float(p50 / plain_p50),
-        "growth_bytes": growth,
-    }
-    _show(report, as_json)
-
-
-class PlainNetwork:
-    """The same network written as the formula stands, with temporaries: the yardstick."""
-
-    def __init__(self, rule: Rule, weights: list[Array]) -> None:
-        self._layers = rule.layers
-        self._weights = weights
-
-    def step(self, observation: Array) -> Array:
-        """Return the action and change the weights."""
-        activation = observation
-        changes = []
-        for weights, k in zip(self._weights, self._layers, strict=True):
-            pre, activation = activation, np.tanh(weights @ activation)
-            post = activation[:, None]
-            changes.append(k["eta"] * (k["A"] * post * pre + k["B"] * pre + k["C"] * post + k["D"]))
-        self._weights = [w + change for w, change in zip(self._weights, changes, strict=True)]
-        return activation
-
-
-def bench_rule(rng: np.random.Generator) -> Rule:
-    """Return a random ABCD+eta rule with ``BENCH_SIZES`` for a made-up robot of 8 joints."""
-    channels = ("joint_position", "joint_velocity", "tracking_error", "heading", "clock")
-    header = RuleHeader(
-        format_version=FORMAT_VERSION,
-        kind="ABCD_eta",
-        layer_sizes=BENCH_SIZES,
-        update=UpdateSpec(
-            interval=1,
-            trace_window=1.0,
-            decay=0.0,
-            normalisation="none",
-            bound=1.0,
-            learning_rate=1.0,
-        ),
-        initial=InitialSpec("uniform", 0.1),
-        tick_period=0.02,
-        contract=Contract(
-            robot="bench",
-            actuator="pd",
-            latency_ticks=0,
-            channels=tuple(Channel(name, scale=1.0, clip=5.0) for name in channels),
-            joints=tuple(
-                JointContract(f"joint{i}", 0.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0, 1.0)
-                for i in range(BENCH_SIZES[-1])
-            ),
-        ),
-        provenance={},
-        license="Apache-2.0",
-    )
-    return make_rule(
-        header,
-        [
-            {
-                name: 1e-3 * rng.standard_normal((n_out, n_in), dtype=np.float32)
-                for name in RULE_KINDS[header.kind].tensors
-            }
-            for n_in, n_out in zip(BENCH_SIZES, BENCH_SIZES[1:], strict=False)
-        ],
-    )
-
-
-def _show(report: dict[str, float], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
-        for key, value in report.items():
-            click.echo(f"{key:14s} {value:,.3f}")
+        _show(report)
+
+
+@bench.command(epilog=example("hebb bench runtime --plot runtime_scaling.png"))
+@click.option(
+    "--ticks", type=click.IntRange(min=1), default=5_000, show_default=True, help="Of each."
+)
+@click.option(
+    "--growth-ticks",
+    type=click.IntRange(min=1),
+    default=100_000,
+    show_default=True,
+    help="Ticks over which memory is watched.",
+)
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="PNG to write.")
+@json_option
+def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> None:
+    """A tick of the runtimes on nets of 288 to 91,328 synapses, beside three yardsticks.
+
+    The first figures are those of the published 28-128-64-8 network; the table has all. An entry is
+    absent where its extra (onnx, bench) is not installed.
+    """
+    with click.progressbar(GRID, label="nets", file=sys.stderr) as nets:
+        rows = [time_net(sizes, ticks) for sizes in nets]
+    published = next(row for row in rows if row.layer_sizes == BENCH_SIZES)
+    ours, plain = published.times["numpy"], published.times["plain"]
+    assert ours is not None and plain is not None  # noqa: S101, PT018 - numpy is always there
+    headline: dict[str, float] = {
+        "p50_us": ours.p50_us,
+        "p99_us": ours.p99_us,
+        "plain_p50_us": plain.p50_us,
+        "ratio": ours.p50_us / plain.p50_us,
+        "growth_bytes": growth(growth_ticks),
+    }
+    if plot is not None:
+        from ..plots import runtime_scaling
+
+        runtime_scaling(rows, plot)
+    per_synapse = regimes(rows)
+    if as_json:
+        report = {
+            **headline,
+            "nets": [asdict(row) for row in rows],
+            "ns_per_synapse": per_synapse,
+            "contestants": dict(CONTESTANTS),
+        }
+        click.echo(json.dumps(report, indent=2))
+        return
+    _show(headline)
+    click.echo(f"\n{_table(rows)}\n")
+    for cache, (least, most) in per_synapse.items():
+        click.echo(f"ns per synapse in {cache}: {least:.2f} to {most:.2f}, fixed cost taken off")
+    for name, what in CONTESTANTS.items():
+        click.echo(f"{name}: {what}")
+
+
+_COLUMNS = (
+    *("net", "synapses", "coefficients", "cache"),
+    *("numpy µs (p50 / p99 / max)", "onnx µs (p50 / p99 / max)"),
+    *("plain µs", "compiled µs", "copy µs"),
+    *("numpy / plain", "numpy / compiled", "numpy / copy", "onnx / numpy"),
+)
+
+
+def _table(rows: Sequence[NetTimings]) -> str:
+    """Return a table in Markdown; single times are medians, quotients those of medians."""
+    lines = ["| " + " | ".join(_COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]
+    for row in rows:
+        net = "-".join(map(str, row.layer_sizes))
+        cells = [net, f"{row.synapses:,}", f"{row.coefficients:,}", row.cache]
+        for name in ("numpy", "onnx"):
+            t = row.times[name]
+            cells.append(f"{t.p50_us:.1f} / {t.p99_us:.1f} / {t.max_us:.0f}" if t else "absent")
+        for name in ("plain", "compiled", "copy"):
+            t = row.times[name]
+            cells.append(f"{t.p50_us:.1f}" if t else "absent")
+        quotients = [row.ratio("numpy", other) for other in ("plain", "compiled", "copy")]
+        quotients.append(row.ratio("onnx", "numpy"))
+        cells += ["absent" if q is None else f"{q:.2f}" for q in quotients]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _show(report: Mapping[str, float]) -> None:
+    for key, value in report.items():
+        click.echo(f"{key:14s} {value:,.3f}")
