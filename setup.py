@@ -53,6 +53,7 @@ ROS_WHEELS = (
 )
 
 EXTRAS = {
+    "bench": ["numba>=0.60"],
     "onnx": ["onnx>=1.16", "onnxruntime>=1.18"],
     "serial": ["pyserial>=3.5"],
     "sim": [
@@ -61,6 +62,7 @@ EXTRAS = {
     ],
     "train": ["scipy>=1.11", "torch>=2.4,<3", "tqdm>=4.64"],
     "plot": ["matplotlib>=3.7", "pillow>=10"],
+    "sign": ["cryptography>=42"],
     "record": ["mcap>=1.1", "mcap-ros2-support>=0.5"],
     "ros": [f"ros-kilted-{name}; {HAS_ROS_WHEELS}" for name in ROS_WHEELS],
 }

@@ -5,15 +5,18 @@ is refused by its name.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
+from collections import Counter
 from types import MappingProxyType
 from typing import TypeAlias
 
 from .errors import HebbError, RuleFileError
 
 MAX_STRING = 200  # characters of a name
+MAX_DIGITS = 40  # of a whole number
 MAX_NUMBER = 1e9  # its square is still a float32
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -29,7 +32,7 @@ def parse_json(text: bytes, where: str) -> Json:
     def no_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
         keys = dict(pairs)
         if len(keys) != len(pairs):
-            twice = next(k for k, _ in pairs if [name for name, _ in pairs].count(k) > 1)
+            twice = next(k for k, n in Counter(k for k, _ in pairs).items() if n > 1)
             raise RuleFileError(f"{where}: header: {twice[:40]!r} stands twice.")
         return keys
 
@@ -37,12 +40,17 @@ def parse_json(text: bytes, where: str) -> Json:
         raise RuleFileError(f"{where}: header: {name} is not a number.")
 
     try:
-        parsed: Json = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=no_constant)
+        parsed: Json = json.loads(
+            text.decode(), object_pairs_hook=no_duplicates, parse_constant=no_constant
+        )
     except HebbError:
         raise
     except (ValueError, RecursionError) as error:
         raise RuleFileError(f"{where}: header is not readable as JSON: {error}.") from error
     return parsed
+
+
+_hints = functools.cache(typing.get_type_hints)  # it is asked for every tensor and joint
 
 
 def decode(wanted: object, node: Json, where: str, field: str = "header") -> object:
@@ -61,7 +69,7 @@ def decode(wanted: object, node: Json, where: str, field: str = "header") -> obj
     if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
         if not isinstance(node, dict):
             raise _wrong(where, field, "an object", node)
-        hints = typing.get_type_hints(wanted)
+        hints = _hints(wanted)
         for key in node:
             if key not in hints:
                 raise RuleFileError(
@@ -92,6 +100,8 @@ def decode(wanted: object, node: Json, where: str, field: str = "header") -> obj
     if wanted is int:
         if isinstance(node, bool) or not isinstance(node, int):
             raise _wrong(where, field, "a whole number", node)
+        if len(str(node)) > MAX_DIGITS:  # it will stand in a message, too
+            raise _wrong(where, field, f"a whole number of at most {MAX_DIGITS} digits", node)
         return node
     if wanted is str:
         if not isinstance(node, str):

@@ -202,3 +202,12 @@ def channel_slices(channels: Sequence[Channel], n_joints: int) -> dict[str, slic
         slices[channel.name] = slice(start, start + size)
         start += size
     return slices
+
+
+def observation_limits(channels: Sequence[Channel], n_joints: int) -> npt.NDArray[np.float32]:
+    """Return the largest magnitude of every element of the observation, (size,), dimensionless."""
+    limits = np.empty(observation_size(channels, n_joints), dtype=np.float32)
+    slices = channel_slices(channels, n_joints)
+    for channel in channels:
+        limits[slices[channel.name]] = channel.clip
+    return limits

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from .errors import RuleFileError
 
 Array = npt.NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,7 @@ def normalise(weights: Array, layers: Sequence[Array], update: UpdateSpec) -> No
                 np.divide(layer, np.float32(largest), out=layer)
 
 
-def layer_views(flat: Array, layer_sizes: Sequence[int]) -> list[Array]:
+def layer_views(flat: npt.NDArray[Number], layer_sizes: Sequence[int]) -> list[npt.NDArray[Number]]:
     """Return (n_out, n_in) views of a flat (n_synapses,) array, one per layer."""
     views = []
     start = 0

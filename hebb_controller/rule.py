@@ -10,12 +10,13 @@ import numpy as np
 
 from .contract import ACTUATORS, Contract
 from .errors import ContractError, RuleFileError
-from .json_fields import Json
+from .json_fields import MAX_NUMBER, Json
 from .network import InitialSpec
 from .observation import observation_size
 from .plasticity import RULE_KINDS, Array, UpdateSpec, expand
 
 FORMAT_VERSION = 1
+MAX_LAYERS = 32  # of neurons; published networks of this kind have four
 MAX_LAYER_SIZE = 65_536
 MAX_SYNAPSES = 2**19  # over five times the largest published network of this kind
 MAX_GOLDEN_TICKS = 32
@@ -234,10 +235,7 @@ def make_rule(
     own = [{name: _frozen(tensor) for name, tensor in layer.items()} for layer in layers]
     per_neuron = [{name: _frozen(tensor) for name, tensor in part.items()} for part in neurons]
     if kind.per_neuron:
-        with np.errstate(over="ignore"):  # looked at next
-            computed = [
-                {name: _frozen(t) for name, t in layer.items()} for layer in expand(per_neuron)
-            ]
+        computed = [{name: _frozen(t) for name, t in layer.items()} for layer in expand(per_neuron)]
         _check_tensors(
             computed, stem="computed", wanted=kind.tensors, shapes=synapse_shapes, where=where
         )
@@ -278,14 +276,16 @@ def check_header(header: RuleHeader, where: str) -> None:
             f"applies a command in the tick of its reading and reads 0 only."
         )
     sizes = header.layer_sizes
-    if len(sizes) < 2 or any(not 1 <= size <= MAX_LAYER_SIZE for size in sizes):
+    if not 2 <= len(sizes) <= MAX_LAYERS or any(not 1 <= n <= MAX_LAYER_SIZE for n in sizes):
         raise RuleFileError(
-            f"{where}: layer_sizes {list(sizes)}: at least two, each 1 to {MAX_LAYER_SIZE}."
+            f"{where}: layer_sizes {str(list(sizes))[:80]}: 2 to {MAX_LAYERS} layers, each of 1 to "
+            f"{MAX_LAYER_SIZE} neurons."
         )
     synapses = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
     if synapses > MAX_SYNAPSES:
         raise RuleFileError(
-            f"{where}: layer_sizes {list(sizes)} make {synapses} synapses; at most {MAX_SYNAPSES}."
+            f"{where}: layer_sizes {str(list(sizes))[:80]} make {synapses} synapses; at most "
+            f"{MAX_SYNAPSES}."
         )
     if not 0.001 <= header.tick_period <= 1.0:
         raise RuleFileError(
@@ -351,11 +351,12 @@ def _check_tensor(tensor: Array, shape: tuple[int, ...], place: str) -> None:
         raise RuleFileError(f"{place} has shape {tensor.shape}, the layer sizes ask for {shape}.")
     if tensor.dtype != np.float32:
         raise RuleFileError(f"{place} is {tensor.dtype}; it must be float32.")
-    if not np.isfinite(tensor).all():
-        index = np.argwhere(~np.isfinite(tensor))[0]
+    wrong = ~(np.abs(tensor) <= MAX_NUMBER)  # NaN, too; products of two are still float32
+    if wrong.any():
+        index = np.argwhere(wrong)[0]
         raise RuleFileError(
             f"{place}[{', '.join(map(str, index))}] is {tensor[tuple(index)]}; "
-            f"every coefficient must be finite."
+            f"every coefficient must be finite, and within ±{MAX_NUMBER:g}."
         )
 
 

@@ -14,8 +14,12 @@ from .. import __version__
 from ..errors import HebbError, MissingExtraError
 from .bench import bench
 from .demo import demo
+from .diff import diff
 from .evaluate import evaluate
+from .export import export
 from .inspect import inspect
+from .replay import replay
+from .sign import sign
 from .train import train
 from .verify import verify
 
@@ -28,7 +32,11 @@ _EXTRAS = {
     "tqdm": ("tqdm", "train"),
     "matplotlib": ("matplotlib", "plot"),
     "PIL": ("pillow", "plot"),
+    "cryptography": ("cryptography", "sign"),
+    "onnx": ("onnx", "onnx"),
+    "onnxruntime": ("onnxruntime", "onnx"),
     "rclpy": ("rclpy", "ros"),
+    "numba": ("numba", "bench"),
 }
 
 
@@ -38,7 +46,7 @@ def hebb() -> None:
     """Evolve, check and run controllers that rewire themselves."""
 
 
-for command in (train, evaluate, inspect, verify, bench, demo):
+for command in (train, evaluate, inspect, verify, export, diff, replay, sign, bench, demo):
     hebb.add_command(command)
 
 

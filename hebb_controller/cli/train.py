@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import RuleFileError
 from .options import example, workers_option
 
 if TYPE_CHECKING:
     from hebb_sim.episode import Condition
 
     from ..json_fields import Json
+    from ..rule import Rule
     from ..train.trainer import Generation, Trainer
 
 RULE_NAME = "rule.rule.safetensors"
@@ -92,6 +94,8 @@ def _export(trainer: Trainer[Condition], preset: str, out: Path, workers: int) -
     path = out / RULE_NAME
     save_rule(rule, path)
     click.echo(f"Rule after {trainer.evolution.generation} generations: {path}", err=True)
+    if trainer.evolution.generation >= trainer.spec.generations:
+        _measure(rule, trainer, path)
     try:
         from ..plots import training_curve
     except ModuleNotFoundError:
@@ -99,6 +103,18 @@ def _export(trainer: Trainer[Condition], preset: str, out: Path, workers: int) -
         return
     training_curve(out, out / CURVE_NAME)
     click.echo(f"Curve: {out / CURVE_NAME}", err=True)
+
+
+def _measure(rule: Rule, trainer: Trainer[Condition], path: Path) -> None:
+    """Add to the file what an export adds; the rule as it is remains if that cannot be done."""
+    from ..rule_file import save_rule
+    from .export import with_measurements
+
+    click.echo("Measuring static twin, golden vectors and envelope ...", err=True)
+    try:
+        save_rule(with_measurements(rule, trainer.spec.robot), path)
+    except RuleFileError as error:
+        click.echo(f"Not measured: {error}", err=True)
 
 
 def _provenance(trainer: Trainer[Condition], preset: str, workers: int) -> dict[str, Json]:

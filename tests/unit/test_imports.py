@@ -20,7 +20,7 @@ PACKAGES = {"hebb_controller": ROOT / "hebb_controller", "hebb_sim": ROOT / "sim
 BASE = frozenset({"errors", "share"})
 SEAM = BASE | {"robot", "signals"}
 CORE = SEAM | {"observation", "safety", "plasticity", "network"}
-RULE = CORE | {"contract", "json_fields", "rule", "rule_file"}
+RULE = CORE | {"contract", "json_fields", "rule", "rule_file", "signature", "tensor_file"}
 RUN = RULE | {"runtime"}
 TICK = RUN | {"controller", "record"}
 
@@ -37,23 +37,37 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "plasticity": (CORE, frozenset()),
     "network": (CORE, frozenset()),
     "json_fields": (BASE, frozenset()),
+    "tensor_file": (BASE | {"json_fields"}, frozenset()),
     "contract": (CORE, frozenset()),
     "rule": (RULE, frozenset()),
     "rule_file": (RULE, frozenset()),
-    "runtime": (RUN, frozenset({"onnxruntime"})),
+    "signature": (frozenset({"errors"}), frozenset({"cryptography"})),
+    "rule_diff": (RULE, frozenset()),
+    "recording": (RUN, frozenset()),
+    "onnx_export": (RULE, frozenset({"onnx"})),
+    "runtime": (RUN | {"onnx_export"}, frozenset({"onnx", "onnxruntime"})),
     "controller": (RUN, frozenset()),
     "record": (SEAM | {"record"}, frozenset()),
     "bridge": (SEAM | {"bridge"}, frozenset({"serial"})),
     "bridge.frame": (frozenset({"errors"}), frozenset()),
     "node": (TICK | {"bridge", "node"}, frozenset({"rclpy"})),
-    "train": (TICK | {"train"}, frozenset({"torch", "scipy", "tqdm"})),
+    "train": (
+        TICK | {"envelope", "golden", "recording", "train"},
+        frozenset({"torch", "scipy", "tqdm"}),
+    ),
     "hebb_sim": (TICK | {"hebb_sim"}, frozenset({"pybullet"})),
     "hebb_sim.sim_node": (TICK | {"hebb_sim"}, frozenset({"pybullet", "rclpy"})),
     "memory": (TICK, frozenset()),
-    "plots": (TICK, frozenset({"matplotlib", "PIL"})),
+    "rounding": (RULE, frozenset()),
+    "golden": (RUN | {"rounding"}, frozenset()),
+    "envelope": (RUN, frozenset()),
+    "benchmark": (TICK, frozenset({"numba"})),
+    "plots": (TICK | {"benchmark"}, frozenset({"matplotlib", "PIL"})),
     "demo": (TICK | {"demo", "node"}, frozenset({"rclpy"})),
     "cli": (
-        TICK | {"bridge", "cli", "demo", "hebb_sim", "memory", "plots", "train"},
+        TICK
+        | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "plots", "train"}
+        | {"golden", "onnx_export", "recording", "rule_diff"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
 }
@@ -81,10 +95,12 @@ GUARDED: Mapping[str, tuple[str, ...]] = {
         "trajectory_msgs",
     ),
     "onnxruntime": (),
-    "onnx": (),
+    "onnx": ("google",),
     "serial": (),
     "matplotlib": (),
     "PIL": (),
+    "cryptography": (),
+    "numba": ("llvmlite",),
     "mcap": ("mcap_ros2",),
     "tests": ("conftest", "hypothesis", "pytest"),
 }
