@@ -1,34 +1,115 @@
-"""Damages as values: which part, which kind, how much.
+"""Damages and disturbances as values: which part, which kind, how much.
 
-As text a damage is ``PART:KIND[:AMOUNT]``, where PART is a leg (``FR``: all its joints) or one joint
-(``FR_lower_joint``); several are separated by commas; ``none`` is no damage:
+As text one is ``PART:KIND[:AMOUNT]``; several are separated by commas; ``none`` is no damage. ``TABLE``
+below has them all, docs/damage.md says what each does to the physics. Examples::
 
-    FR:limp            no torque; the joints move freely, with a little friction
-    RL:weak:0.3        the motors give 0.3 of their torque
-    FR_lower_joint:locked   the joint keeps the angle it has at that moment
+    FR:limp                  no torque; the leg's joints move freely, with a little friction
+    RL:weak:0.3              the motors give 0.3 of their torque
+    FR_lower_joint:locked    the joint keeps the angle it has at that moment
+    imu:bias:0.1             the orientation reads 0.1 rad of pitch too much
+    ground:friction:0.2      between the ground and whatever touches it
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from hebb_controller.errors import DamageError
 from hebb_controller.robot import RobotSpec
 
-KINDS = ("limp", "weak", "locked")
 LIMP_FRICTION = 0.15  # N·m·s/rad, what a motor without current still resists
 
 
 @dataclass(frozen=True)
-class Damage:
-    """One damage.
+class Amount:
+    """What the number of a kind means, and which numbers it may be.
 
     Attributes:
-        part: a leg or a joint of the robot.
-        kind: ``limp``, ``weak`` or ``locked``.
-        amount: ``weak``: the fraction of torque that is left, in [0, 1); otherwise 0, unused.
+        meaning: for people, e.g. ``the fraction of torque left``.
+        low, high: its range, both included unless ``open_end``.
+        example: one that works.
+        open_end: whether ``high`` itself is too much.
+        whole: whether it counts something.
+    """
+
+    meaning: str
+    low: float
+    high: float
+    example: str
+    open_end: bool = False
+    whole: bool = False
+
+    def __str__(self) -> str:
+        whole = "a whole number " if self.whole else ""
+        return f"{whole}in [{self.low:g}, {self.high:g}{')' if self.open_end else ']'}"
+
+    def __contains__(self, number: float) -> bool:
+        fits = self.low <= number < self.high or (number == self.high and not self.open_end)
+        return fits and (not self.whole or number == int(number))  # nan never fits
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind.
+
+    Attributes:
+        parts: what it may happen to: ``leg``, ``joint``, or one of ``PARTS``.
+        amount: the number it takes; None for kinds that take none.
+    """
+
+    parts: tuple[str, ...]
+    amount: Amount | None = None
+
+
+def _fraction(meaning: str, example: str) -> Amount:
+    return Amount(meaning, 0.0, 1.0, example, open_end=True)
+
+
+PARTS = ("motors", "sensors", "imu", "trunk", "ground")
+"""Parts that every robot has, besides its legs and joints: ``motors`` is all its joints."""
+
+_JOINTS = ("leg", "joint", "motors")
+_SENSORS = ("leg", "joint", "imu", "sensors")
+
+TABLE: Mapping[str, Kind] = MappingProxyType(
+    {
+        "limp": Kind(_JOINTS),
+        "weak": Kind(_JOINTS, _fraction("the fraction of torque left", "0.3")),
+        "locked": Kind(_JOINTS),
+        "folded": Kind(_JOINTS),
+        "shortened": Kind(("leg", "joint"), _fraction("the fraction of length left", "0.25")),
+        "narrowed": Kind(_JOINTS, _fraction("the fraction of range left", "0.2")),
+        "strength": Kind(_JOINTS, Amount("a factor on the torque", 0.0, 2.0, "1.1")),
+        "reversed": Kind(_JOINTS),
+        "constant": Kind(_SENSORS),
+        "noise": Kind(_SENSORS, Amount("a standard deviation in rad", 0.0, 1.0, "0.02")),
+        "bias": Kind(("leg", "joint", "imu"), Amount("an offset in rad", -1.5, 1.5, "0.1")),
+        "dropout": Kind(_SENSORS, Amount("the probability of a tick to be lost", 0, 1, "0.5")),
+        "latency": Kind(("sensors",), Amount("ticks of delay", 0, 50, "2", whole=True)),
+        "payload": Kind(("trunk",), Amount("a mass in kg", 0.0, 100.0, "3")),
+        "push": Kind(("trunk",), Amount("a force to the left in N", -5e3, 5e3, "100")),
+        "pull": Kind(("trunk",), Amount("a force forwards in N", -5e3, 5e3, "-30")),
+        "friction": Kind(("ground",), Amount("a coefficient", 0.0, 5.0, "0.2")),
+        "slope": Kind(("ground",), Amount("an angle uphill in rad", -0.6, 0.6, "0.1")),
+    }
+)
+"""Kind -> to what it may happen, and the number that it takes."""
+
+KINDS = tuple(name for name, kind in TABLE.items() if "joint" in kind.parts)
+"""The kinds that may happen to a leg or a joint."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One damage or disturbance.
+
+    Attributes:
+        part: a leg or a joint of the robot, or one of ``PARTS``.
+        kind: a key of ``TABLE``.
+        amount: its number; 0, unused, for kinds that take none.
     """
 
     part: str
@@ -36,8 +117,8 @@ class Damage:
     amount: float = 0.0
 
     def __str__(self) -> str:
-        amount = f":{self.amount:g}" if self.kind == "weak" else ""
-        return f"{self.part}:{self.kind}{amount}"
+        takes = self.kind in TABLE and TABLE[self.kind].amount
+        return f"{self.part}:{self.kind}" + (f":{self.amount:g}" if takes else "")
 
 
 def parse_damages(text: str, robot: RobotSpec) -> tuple[Damage, ...]:
@@ -51,12 +132,64 @@ def parse_damages(text: str, robot: RobotSpec) -> tuple[Damage, ...]:
         return ()
     damages = tuple(_parse_one(item.strip()) for item in text.split(","))
     for damage in damages:
-        damaged_joints(damage, robot)
+        check_damage(damage, robot)
     return damages
 
 
+def describe(damages: Sequence[Damage]) -> str:
+    """Return the text that :func:`parse_damages` reads; ``none`` for no damage."""
+    return ",".join(str(damage) for damage in damages) or "none"
+
+
+def make_damage(part: str, kind: str, amount: float | None) -> Damage:
+    """Return a damage whose kind exists and whose amount fits it.
+
+    Raises:
+        DamageError: the kind is unknown, or the amount is missing, unasked for or out of range.
+    """
+    item = ":".join((part, kind, *([] if amount is None else [f"{amount:g}"])))
+    if kind not in TABLE:
+        raise DamageError(f"damage '{item}': kind '{kind}' is unknown. Known: {', '.join(TABLE)}.")
+    takes = TABLE[kind].amount
+    if takes is None:
+        if amount is not None:
+            raise DamageError(f"damage '{item}': kind '{kind}' takes no amount.")
+        return Damage(part, kind)
+    if amount is None:
+        raise DamageError(
+            f"damage '{item}': '{kind}' takes {takes.meaning}, e.g. {part}:{kind}:{takes.example}."
+        )
+    if amount not in takes:
+        raise DamageError(f"damage '{item}': {takes.meaning} must be {takes}.")
+    return Damage(part, kind, amount)
+
+
+def check_damage(damage: Damage, robot: RobotSpec) -> None:
+    """Check that a robot can have a damage: its kind and amount, and that it has the part.
+
+    Raises:
+        DamageError: it cannot.
+    """
+    takes = damage.kind in TABLE and TABLE[damage.kind].amount
+    make_damage(damage.part, damage.kind, damage.amount if takes else None)
+    parts = TABLE[damage.kind].parts
+    if damage.part in PARTS:
+        if damage.part not in parts:
+            raise DamageError(
+                f"damage '{damage}': '{damage.kind}' cannot happen to '{damage.part}', only to: "
+                f"{', '.join(parts)}."
+            )
+    elif "joint" not in parts:
+        raise DamageError(
+            f"damage '{damage}': '{damage.kind}' happens to '{parts[0]}' only: "
+            f"write {replace(damage, part=parts[0])}."
+        )
+    else:
+        damaged_joints(damage, robot)
+
+
 def damaged_joints(damage: Damage, robot: RobotSpec) -> tuple[int, ...]:
-    """Return the indices of the joints that a damage concerns.
+    """Return the indices of the joints that a damage concerns; for ``motors`` and ``sensors`` all.
 
     Raises:
         DamageError: the robot has no such part.
@@ -65,34 +198,31 @@ def damaged_joints(damage: Damage, robot: RobotSpec) -> tuple[int, ...]:
         return robot.legs[damage.part]
     if damage.part in robot.joint_names:
         return (robot.joint_names.index(damage.part),)
+    if damage.part in PARTS:
+        return tuple(range(robot.n_joints)) if damage.part in ("motors", "sensors") else ()
     raise DamageError(
         f"damage '{damage}': robot '{robot.name}' has no leg or joint '{damage.part}'. "
-        f"Legs: {', '.join(robot.legs)}; joints: {', '.join(robot.joint_names)}."
+        f"Legs: {', '.join(robot.legs)}; joints: {', '.join(robot.joint_names)}; "
+        f"besides: {', '.join(PARTS)}."
     )
-
-
-def describe(damages: Sequence[Damage]) -> str:
-    """Return the text that :func:`parse_damages` reads; ``none`` for no damage."""
-    return ",".join(str(damage) for damage in damages) or "none"
 
 
 def _parse_one(item: str) -> Damage:
     words = item.split(":")
     if len(words) < 2 or not all(words):
-        raise DamageError(f"damage '{item}': write PART:KIND or PART:weak:AMOUNT, e.g. FR:limp.")
+        raise DamageError(f"damage '{item}': write PART:KIND or PART:KIND:AMOUNT, e.g. FR:limp.")
     part, kind, *rest = words
-    if kind not in KINDS:
-        raise DamageError(f"damage '{item}': kind '{kind}' is unknown. Known: {', '.join(KINDS)}.")
-    if kind != "weak":
-        if rest:
-            raise DamageError(f"damage '{item}': kind '{kind}' takes no amount.")
-        return Damage(part, kind)
+    if kind not in TABLE or not rest:
+        return make_damage(part, kind, None)
+    takes = TABLE[kind].amount
+    if takes is None:
+        raise DamageError(f"damage '{item}': kind '{kind}' takes no amount.")
     try:
         (amount,) = (float(word) for word in rest)
     except ValueError as error:
         raise DamageError(
-            f"damage '{item}': 'weak' takes the fraction of torque left, e.g. {part}:weak:0.3."
+            f"damage '{item}': '{kind}' takes {takes.meaning}, e.g. {part}:{kind}:{takes.example}."
         ) from error
-    if not math.isfinite(amount) or not 0 <= amount < 1:
-        raise DamageError(f"damage '{item}': the fraction must be in [0, 1).")
-    return Damage(part, kind, amount)
+    if not math.isfinite(amount):
+        raise DamageError(f"damage '{item}': {takes.meaning} must be {takes}.")
+    return make_damage(part, kind, amount)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,29 +13,8 @@ from hebb_controller.observation import wrap_angle, yaw
 from hebb_controller.record import EpisodeRecord
 from hebb_controller.robot import FloatArray, load_robot
 
-from .damage import Damage
+from .condition import Condition as Condition  # noqa: PLC0414 - known here by this name
 from .world import World
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What an episode puts a controller through.
-
-    Attributes:
-        duration: s.
-        damages: put in force at ``onset``.
-        onset: s after the start.
-        healed: s after the start at which the damages are taken back.
-        turn: from the heading of the first pose to the one to keep, rad.
-        weight_seed: seed of the initial weights; None to draw them from the episode's seed.
-    """
-
-    duration: float
-    damages: tuple[Damage, ...] = ()
-    onset: float = 0.0
-    healed: float = math.inf
-    turn: float = 0.0
-    weight_seed: int | None = None
 
 
 @functools.cache
@@ -74,37 +52,41 @@ def run_episode(
     weights = condition.weight_seed
     weight_rng = np.random.default_rng((seed if weights is None else weights, 1))
     reading = world.reset(pose_rng)
+    changes = condition.changes(world.tick_period)
+    if changes[0][0]:
+        world.damage(changes[0][0])
+        reading = world.sense()
     controller.reset(weight_rng, reading.joint_position, turn=condition.turn)
     ticks = round(condition.duration / world.tick_period)
-    onset = round(condition.onset / world.tick_period)
-    healed = condition.healed / world.tick_period
     rows: list[tuple[float, ...]] = []
     positions: list[FloatArray] = []
     joints: list[FloatArray] = []
     damaged: list[bool] = []
+    is_damaged = changes[0][1]
     origin = world.position
-    last_yaw = yaw(reading.orientation)
+    last_yaw = yaw(world.truth.orientation)
     kept_yaw = last_yaw + condition.turn
     heading = -condition.turn
     fall_height = world.robot.simulation.fall_height
     fallen = False
     for tick in range(ticks):
-        in_force: Sequence[Damage] = condition.damages if onset <= tick < healed else ()
-        if tuple(in_force) != world.damages:
+        if tick and tick in changes:
+            in_force, is_damaged = changes[tick]
             world.damage(in_force)
         command = controller.step(reading, reading.received)
         if command.limits.tripped:
             fallen = True
             break
         reading = world.step(command)
+        truth = world.truth
         position = world.position
-        now_yaw = yaw(reading.orientation)
+        now_yaw = yaw(truth.orientation)
         heading += wrap_angle(now_yaw - last_yaw)
         last_yaw = now_yaw
-        joints.append(reading.joint_position)
+        joints.append(truth.joint_position)
         positions.append(position)
         rows.append((heading, world.power))
-        damaged.append(bool(in_force))
+        damaged.append(is_damaged)
         if position[2] < fall_height:
             fallen = True
             break
@@ -126,4 +108,7 @@ def run_episode(
 
 def _in_heading_frame(displacement: FloatArray, heading: float) -> FloatArray:
     cosine, sine = math.cos(heading), math.sin(heading)
-    return displacement @ np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    turned: FloatArray = displacement @ np.array(
+        [[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]]
+    )
+    return turned

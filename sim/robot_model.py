@@ -6,7 +6,9 @@ import contextlib
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pybullet
 import pybullet_data
@@ -14,8 +16,12 @@ import pybullet_data
 from hebb_controller.errors import RobotSpecError
 from hebb_controller.robot import RobotSpec
 
+from .shortened import shortened_urdf
 
-def load_model(robot: RobotSpec, client: int, *, visual: bool) -> tuple[int, list[int]]:
+
+def load_model(
+    robot: RobotSpec, client: int, *, visual: bool, shortened: Mapping[str, float]
+) -> tuple[int, list[int]]:
     """Return (body, joint indices in the order of the spec) of a robot put into the world.
 
     Fixed links are merged. The motors' rotor inertia is added to every moving link: without it the
@@ -25,16 +31,18 @@ def load_model(robot: RobotSpec, client: int, *, visual: bool) -> tuple[int, lis
         robot: the robot.
         client: the physics client.
         visual: whether to load what only a camera sees.
+        shortened: joint -> the fraction that is left of the length of the link it moves.
 
     Raises:
         RobotSpecError: the model lacks a joint of the spec.
+        DamageError: a link cannot be shortened.
     """
     flags = pybullet.URDF_MERGE_FIXED_LINKS
     if not visual:
         flags |= pybullet.URDF_IGNORE_VISUAL_SHAPES
-    with _quiet():
+    with _quiet(), _model_file(robot, shortened) as path:
         body = pybullet.loadURDF(
-            f"{pybullet_data.getDataPath()}/{robot.simulation.urdf}",
+            path,
             [0.0, 0.0, robot.simulation.start_height],
             flags=flags,
             physicsClientId=client,
@@ -62,6 +70,18 @@ def load_model(robot: RobotSpec, client: int, *, visual: bool) -> tuple[int, lis
             physicsClientId=client,
         )
     return body, joints
+
+
+@contextlib.contextmanager
+def _model_file(robot: RobotSpec, shortened: Mapping[str, float]) -> Iterator[str]:
+    path = f"{pybullet_data.getDataPath()}/{robot.simulation.urdf}"
+    if not shortened:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        made = Path(directory) / "shortened.urdf"
+        made.write_text(shortened_urdf(Path(path), shortened), encoding="utf-8")
+        yield str(made)
 
 
 @contextlib.contextmanager

@@ -36,9 +36,11 @@ from hebb_controller.robot import load_robot
 from hebb_controller.safety import damp_command
 from hebb_controller.signals import Command, SensorReading
 
+from .condition import Condition
 from .damage import Damage, describe, parse_damages
 from .receiver import Receiver
-from .world import World
+from .scenario import load_scenario
+from .world import TICK_PERIOD, World
 
 NODE = "sim_node"
 LOCK_STEP_TIMEOUT = 5.0  # s of wall time for an answer, in lock-step
@@ -61,6 +63,11 @@ PARAMETERS: Mapping[str, tuple[str | int | float | bool, str, bool]] = {
     "command_timeout": (0.1, "Without a command for this long, the robot is damped, s.", False),
     "duration": (0.0, "Simulated time after which the process ends, s; 0.0 for never.", False),
     "damage": ("none", "Damages in force, e.g. FR:limp,RL:weak:0.3; none heals.", True),
+    "scenario": (
+        "",
+        "Shipped scenario, or path of a .yaml file, that happens besides `damage`; drawn by the seed.",
+        False,
+    ),
     "paused": (False, "Hold the simulation; its present reading is published again.", True),
 }
 
@@ -92,6 +99,12 @@ class SimNode(Node):
         self._damages: tuple[Damage, ...] = parse_damages(values["damage"], self.robot)
         self._paused: bool = values["paused"]
         self._seed: int = values["seed"]
+        condition = Condition(math.inf)
+        if values["scenario"]:
+            scenario = load_scenario(values["scenario"], self.robot)
+            condition = scenario.draw(np.random.default_rng((self._seed, 2)))
+        self._changes = condition.changes(TICK_PERIOD)
+        self._scheduled: tuple[Damage, ...] = ()
         self._receiver = Receiver(self.robot, timeout=values["command_timeout"])
         self._arrived = threading.Condition()
         self._damped = True  # until the first command
@@ -158,10 +171,14 @@ class SimNode(Node):
             command = answer if self.lock_step else held
             if self.stopping.is_set():
                 return
-            changed = (command is None) != self._damped or self._damages != world.damages
+            tick = round(reading.stamp / period)
+            if tick in self._changes:
+                self._scheduled = self._changes[tick][0]
+            in_force = self._scheduled + self._damages
+            changed = (command is None) != self._damped or in_force != world.damages
             self._damped = command is None
-            if self._damages != world.damages:
-                world.damage(self._damages)
+            if in_force != world.damages:
+                world.damage(in_force)
             reading = world.step(damp_command(self.robot) if command is None else command)
             self._tell(at_once=changed)
 
@@ -221,10 +238,14 @@ class SimNode(Node):
         base = world.base()
         pose, twist = odometry.pose.pose, odometry.twist.twist
         pose.position.x, pose.position.y, pose.position.z = base.position.tolist()
-        pose.orientation = q
-        velocity = _into_base(reading.orientation.tolist(), base.linear_velocity.tolist())
+        # What really is so, also where a sensor fails.
+        truth = world.truth
+        orientation = truth.orientation.tolist()
+        q, rate = pose.orientation, twist.angular
+        q.x, q.y, q.z, q.w = orientation
+        rate.x, rate.y, rate.z = truth.angular_velocity_base.tolist()
+        velocity = _into_base(orientation, base.linear_velocity.tolist())
         twist.linear.x, twist.linear.y, twist.linear.z = velocity
-        twist.angular = rate
         self._odom.publish(odometry)
 
     def _tell(self, *, at_once: bool = False) -> None:
@@ -241,7 +262,7 @@ class SimNode(Node):
         values = {
             "sim_time": f"{self._time:.3f}",
             "speed": f"{self._speed:.2f}",
-            "damage": describe(self._damages),
+            "damage": describe(self._scheduled + self._damages),
             "paused": self._paused,
             "lock_step": self.lock_step,
             "deterministic": self._deterministic,

@@ -1,8 +1,8 @@
 """A PyBullet world with one robot: commands in, sensor readings out, one tick at a time.
 
-The world is built once; a reset restores the state that was saved then, contact caches included, and
-releases every motor, so nothing leaks from one episode into the next. (Building it anew for each
-episode takes 8 ms and never gives 0.3 MB back.)
+What is damaged is spread over four: the :class:`Actuator` weakens motors, the :class:`Stage` holds
+joints and changes what the robot carries and stands on, the :class:`Sensors` fail, and a shortened leg
+is another stage, onto which the state is copied.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pybullet
-import pybullet_data
 
+from hebb_controller.observation import yaw
 from hebb_controller.robot import FloatArray, RobotSpec
 from hebb_controller.signals import Command, SensorReading
 
 from .actuator import Actuator
-from .damage import Damage
-from .robot_model import load_model
+from .damage import Damage, check_damage, damaged_joints
+from .sensors import Sensors
+from .stage import SUBSTEPS, RobotState, Stage
+from .surroundings import surroundings
 
 TICK_PERIOD = 0.02  # s
-SUBSTEPS = 4  # physics at 200 Hz
-SOLVER_ITERATIONS = 5
-LOCKED_SOLVER_ITERATIONS = 50  # with 5, a locked joint yields by 0.06 rad; with 50, by 0.001
-LOCK_FORCE = 500.0  # N·m, what holds a locked joint
+MAX_STAGES = 4  # with shortened legs, kept ready; each takes 35 MB, and 40 ms to build
 POSE_NOISE = 0.1  # rad, every joint starts within this of the default pose
 
 
@@ -52,6 +51,11 @@ class World:
         robot: the robot.
         tick_period: time between two commands, s.
         visual: whether camera frames will be asked for.
+
+    Attributes:
+        truth: the present state as sound sensors would tell it, orientation in the frame of the
+            ground.
+        physics_seconds: time spent in the physics engine so far.
     """
 
     def __init__(
@@ -60,63 +64,62 @@ class World:
         self.robot = robot
         self.tick_period = tick_period
         self.physics_seconds = 0.0
+        self._visual = visual
         self._actuator = Actuator(robot)
+        self._sensors = Sensors(robot)
         self._damages: tuple[Damage, ...] = ()
+        self._headings: dict[Damage, float] = {}  # that the robot had when each began, rad
+        self._push: tuple[float, float, float] | None = None  # N, in the frame of the ground
         self._tick = 0
         self._power = 0.0
         self._states: Sequence[Sequence[float]] = ()
         self._position: Sequence[float] = ()
         self._velocity: Sequence[float] = ()
-        self._client = pybullet.connect(pybullet.DIRECT)
-        pybullet.setGravity(0.0, 0.0, -9.81, physicsClientId=self._client)
-        pybullet.setPhysicsEngineParameter(
-            fixedTimeStep=tick_period / SUBSTEPS,
-            numSolverIterations=SOLVER_ITERATIONS,
-            deterministicOverlappingPairs=1,
-            physicsClientId=self._client,
-        )
-        pybullet.loadURDF(f"{pybullet_data.getDataPath()}/plane.urdf", physicsClientId=self._client)
-        self._body, self._joints = load_model(robot, self._client, visual=visual)
+        self._whole = Stage(robot, tick_period, visual=visual, shortened={})
+        self._shortened: dict[tuple[tuple[int, float], ...], Stage] = {}
         self._driven = list(range(robot.n_joints))  # joints that take torque: not the locked ones
-        self._built = pybullet.saveState(physicsClientId=self._client)
+        self._enter(self._whole)
+        self.truth = self._look()
+        self._last = self.truth
 
     def close(self) -> None:
-        """Give the physics client back."""
-        if self._client >= 0:
-            pybullet.disconnect(self._client)
-            self._client = -1
+        """Give the physics clients back."""
+        for stage in (self._whole, *self._shortened.values()):
+            stage.close()
 
     def reset(self, rng: np.random.Generator) -> SensorReading:
         """Return the first reading of a new, healthy robot in a random pose and heading.
 
         Args:
-            rng: draws the joint angles, within POSE_NOISE of the default, and the yaw.
+            rng: draws the joint angles, within POSE_NOISE of the default, and the yaw; what is
+                random in sensor faults comes from a child of it.
         """
-        client, robot, body = self._client, self.robot, self._body
-        # Far from the ground for one step, every contact pair dissolves: pairs are solved in the
-        # order in which they arose, and that order would otherwise survive into this episode.
-        pybullet.resetBasePositionAndOrientation(
-            body, [0.0, 0.0, 100.0], [0.0, 0.0, 0.0, 1.0], physicsClientId=client
-        )
-        pybullet.stepSimulation(physicsClientId=client)
-        pybullet.restoreState(self._built, physicsClientId=client)
+        robot = self.robot
+        self._sensors.reset(rng.spawn(1)[0])
+        self._enter(self._whole)
+        self._stage.clear()
         half_yaw = 0.5 * rng.uniform(-np.pi, np.pi)
-        pybullet.resetBasePositionAndOrientation(
-            body,
-            [0.0, 0.0, robot.simulation.start_height],
-            [0.0, 0.0, math.sin(half_yaw), math.cos(half_yaw)],
-            physicsClientId=client,
-        )
-        pybullet.resetBaseVelocity(body, [0.0] * 3, [0.0] * 3, physicsClientId=client)
         pose = robot.default + rng.uniform(-POSE_NOISE, POSE_NOISE, robot.n_joints)
         pose = np.clip(pose, robot.lower, robot.upper)
-        for joint, angle in zip(self._joints, pose.tolist(), strict=True):
-            pybullet.resetJointState(body, joint, angle, physicsClientId=client)
+        zero = [0.0] * 3
+        self._stage.place(
+            RobotState(
+                position=[0.0, 0.0, robot.simulation.start_height],
+                orientation=[0.0, 0.0, math.sin(half_yaw), math.cos(half_yaw)],
+                linear_velocity=zero,
+                angular_velocity=zero,
+                joint_position=pose.tolist(),
+                joint_velocity=[0.0] * robot.n_joints,
+            )
+        )
         self._tick = 0
         self._power = 0.0
-        self.damage(())
-        self._release(self._joints)
-        return self._read()
+        self._damages = ()
+        self._headings = {}
+        self._push = None
+        self._actuator.damage(())
+        self._driven = list(range(robot.n_joints))
+        return self.sense()
 
     @property
     def damages(self) -> tuple[Damage, ...]:
@@ -124,32 +127,28 @@ class World:
         return self._damages
 
     def damage(self, damages: Sequence[Damage]) -> None:
-        """Put exactly these damages in force from the next tick on; none heals the robot."""
-        before = self._actuator.locked
-        self._actuator.damage(damages)
+        """Put exactly these damages in force from the next tick on; none heals the robot.
+
+        Those that were in force already stay as they are: a locked joint keeps its angle, a constant
+        sensor its value, a slope and a push their direction.
+
+        Raises:
+            DamageError: the robot cannot have one of them; nothing is changed then.
+        """
+        for damage in damages:
+            check_damage(damage, self.robot)
+        self._stand_on(self._stage_for(damages))
+        heading = yaw(self.truth.orientation)
+        self._headings = {damage: self._headings.get(damage, heading) for damage in damages}
         self._damages = tuple(damages)
+        self._actuator.damage(damages)
         locked = self._actuator.locked
         self._driven = [i for i in range(self.robot.n_joints) if i not in locked]
-        self._release([self._joints[i] for i in before - locked])
-        if bool(locked) != bool(before):
-            pybullet.setPhysicsEngineParameter(
-                numSolverIterations=LOCKED_SOLVER_ITERATIONS if locked else SOLVER_ITERATIONS,
-                physicsClientId=self._client,
-            )
-        for i in locked - before:
-            angle = pybullet.getJointState(
-                self._body, self._joints[i], physicsClientId=self._client
-            )[0]
-            # Bullet's own position motor is a constraint: it holds a joint without drifting, as
-            # long as no torque is commanded to it besides.
-            pybullet.setJointMotorControl2(
-                self._body,
-                self._joints[i],
-                pybullet.POSITION_CONTROL,
-                targetPosition=angle,
-                force=LOCK_FORCE,
-                physicsClientId=self._client,
-            )
+        self._stage.hold(locked, self._actuator.folding)
+        around = surroundings([(damage, self._headings[damage]) for damage in damages])
+        self._stage.surround(around)
+        self._push = around.push
+        self._sensors.damage(damages, incline=around.incline, last=self._last)
 
     def step(self, command: Command) -> SensorReading:
         """Return the reading one tick after a command was taken."""
@@ -161,6 +160,8 @@ class World:
         states = self._states
         torques: list[float] = []
         for substep in range(SUBSTEPS):
+            if self._push is not None:
+                self._apply_push(self._push)
             if substep:
                 states = pybullet.getJointStates(body, joints, physicsClientId=client)
             torques = actuator.torques(states)
@@ -178,7 +179,7 @@ class World:
             [abs(torque * state[1]) for torque, state in zip(torques, states, strict=True)]
         )
         self._tick += 1
-        return self._read()
+        return self.sense()
 
     @property
     def position(self) -> FloatArray:
@@ -209,7 +210,7 @@ class World:
         )
         for joint, angle in zip(self._joints, joints, strict=True):
             pybullet.resetJointState(self._body, joint, angle, physicsClientId=self._client)
-        self._read()
+        self.truth = self._look()
 
     def camera(self, *, width: int, height: int) -> npt.NDArray[np.uint8]:
         """Return an RGB frame, (height, width, 3), of a camera that follows the robot."""
@@ -228,18 +229,14 @@ class World:
         pixels = np.asarray(image, dtype=np.uint8).reshape(height, width, 4)
         return pixels[:, :, :3].copy()
 
-    def _release(self, joints: Sequence[int]) -> None:
-        # A joint comes with a velocity motor that brakes it; without force it does nothing.
-        for joint in joints:
-            pybullet.setJointMotorControl2(
-                self._body,
-                joint,
-                pybullet.VELOCITY_CONTROL,
-                force=0.0,
-                physicsClientId=self._client,
-            )
+    def sense(self) -> SensorReading:
+        """Return what the sensors say now; :meth:`step` and :meth:`reset` have done it already."""
+        self.truth = self._look()
+        self._last = self._sensors.read(self.truth)
+        return self._last
 
-    def _read(self) -> SensorReading:
+    def _look(self) -> SensorReading:
+        """Return the true state, read off the physics."""
         client, body = self._client, self._body
         states = pybullet.getJointStates(body, self._joints, physicsClientId=client)
         self._states = states
@@ -255,6 +252,54 @@ class World:
             joint_velocity=np.array([state[1] for state in states]),
             orientation=np.array(orientation),
             angular_velocity_base=np.array(_into_base(orientation, angular)),
+        )
+
+    def _enter(self, stage: Stage) -> None:
+        self._stage = stage
+        self._client, self._body, self._joints = stage.client, stage.body, stage.joints
+
+    def _stand_on(self, stage: Stage) -> None:
+        """Go on on another stage, in the same state, but for contacts, which arise anew.
+
+        A leg that grows back into the ground lifts the robot.
+        """
+        if stage is self._stage:
+            return
+        state = self._stage.state()
+        stage.clear()
+        stage.place(state)
+        if any(stage.shortened.get(j, 1.0) > left for j, left in self._stage.shortened.items()):
+            stage.lift_out_of_the_ground()
+        self._enter(stage)
+        self.truth = self._look()
+
+    def _stage_for(self, damages: Sequence[Damage]) -> Stage:
+        """Return the stage whose robot has these legs shortened, and no others."""
+        left: dict[int, float] = {}
+        for damage in damages:
+            if damage.kind == "shortened":
+                joint = damaged_joints(damage, self.robot)[-1]
+                left[joint] = min(left.get(joint, 1.0), damage.amount)
+        key = tuple(sorted(left.items()))
+        if not key:
+            return self._whole
+        stage = self._shortened.pop(key, None)
+        if stage is None:
+            names = {self.robot.joint_names[joint]: fraction for joint, fraction in key}
+            stage = Stage(self.robot, self.tick_period, visual=self._visual, shortened=names)
+            for old in [k for k, s in self._shortened.items() if s is not self._stage]:
+                if len(self._shortened) < MAX_STAGES:
+                    break
+                self._shortened.pop(old).close()
+        self._shortened[key] = stage  # the one used last stands last
+        return stage
+
+    def _apply_push(self, force: Sequence[float]) -> None:
+        position, _ = pybullet.getBasePositionAndOrientation(
+            self._body, physicsClientId=self._client
+        )
+        pybullet.applyExternalForce(
+            self._body, -1, force, position, pybullet.WORLD_FRAME, physicsClientId=self._client
         )
 
 

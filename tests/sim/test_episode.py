@@ -171,7 +171,7 @@ def test_positions_are_told_in_the_frame_of_the_initial_heading(controller, worl
 
 def test_a_heading_to_keep_that_lies_aside_is_seen_and_recorded(controller, world, a1):
     """A robot that only stands keeps its error; what it then walks is told along that heading."""
-    turn = 0.7  # to the left
+    turn = 0.2  # to the left
     seen = []
 
     class Watching(Stand):
@@ -182,7 +182,8 @@ def test_a_heading_to_keep_that_lies_aside_is_seen_and_recorded(controller, worl
     standing = Controller(a1, controller.interface, Watching())
     aside = run_episode(standing, world, Condition(0.5, turn=turn), 0)
     ahead = run_episode(standing, world, Condition(0.5), 0)
-    assert seen[0] == pytest.approx([math.sin(-turn), math.cos(-turn)], abs=1e-6)
+    # the channel's scale is 3, and it is clipped at 1
+    assert seen[0] == pytest.approx([3.0 * math.sin(-turn), 1.0], abs=1e-6)
     assert aside.heading == pytest.approx(ahead.heading - turn, abs=1e-12)
     x, y = ahead.position[:, 0], ahead.position[:, 1]
     assert aside.position[:, 0] == pytest.approx(x * math.cos(turn) + y * math.sin(turn))

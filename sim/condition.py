@@ -1,0 +1,71 @@
+"""What an episode puts a controller through, as a value: every random part of it is drawn already."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .damage import Damage
+
+
+@dataclass(frozen=True)
+class Spell:
+    """Damages that come at a moment and may go again.
+
+    Attributes:
+        damages: put in force together.
+        onset: s after the start.
+        healed: s after the start at which they are taken back.
+    """
+
+    damages: tuple[Damage, ...]
+    onset: float
+    healed: float = math.inf
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What an episode puts a controller through.
+
+    Attributes:
+        duration: s.
+        damages: put in force at ``onset``: what the measures before and after compare.
+        onset: s after the start.
+        healed: s after the start at which the damages are taken back.
+        turn: from the heading of the first pose to the one to keep, rad.
+        weight_seed: seed of the initial weights; None to draw them from the episode's seed.
+        background: in force from the first reading to the end: what robot and ground are like. The
+            record does not count it as damage.
+        spells: more damages, at moments of their own.
+    """
+
+    duration: float
+    damages: tuple[Damage, ...] = ()
+    onset: float = 0.0
+    healed: float = math.inf
+    turn: float = 0.0
+    weight_seed: int | None = None
+    background: tuple[Damage, ...] = ()
+    spells: tuple[Spell, ...] = ()
+
+    def changes(self, period: float) -> dict[int, tuple[tuple[Damage, ...], bool]]:
+        """Return tick -> (all damages in force from then on, whether any is not background).
+
+        Args:
+            period: of a tick, s.
+        """
+        spans = [
+            (
+                round(spell.onset / period),
+                math.inf if math.isinf(spell.healed) else round(spell.healed / period),
+                spell.damages,
+            )
+            for spell in (Spell(self.damages, self.onset, self.healed), *self.spells)
+            if spell.damages
+        ]
+        changes = {}
+        for tick in sorted({0, *(int(t) for span in spans for t in span[:2] if t < math.inf)}):
+            active = [damages for start, stop, damages in spans if start <= tick < stop]
+            in_force = self.background + tuple(damage for some in active for damage in some)
+            changes[tick] = in_force, bool(active)
+        return changes
