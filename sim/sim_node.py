@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import sys
 import threading
 import time
@@ -35,6 +34,7 @@ from hebb_controller.errors import HebbError, MessageError, ParameterError
 from hebb_controller.robot import load_robot
 from hebb_controller.safety import damp_command
 from hebb_controller.signals import Command, SensorReading
+from hebb_controller.stop_signals import stop_event
 
 from .condition import Condition
 from .damage import Damage, describe, parse_damages
@@ -75,11 +75,14 @@ PARAMETERS: Mapping[str, tuple[str | int | float | bool, str, bool]] = {
 class SimNode(Node):
     """The node; :meth:`simulate` runs it.
 
+    Args:
+        stopping: set when it shall end.
+
     Raises:
         HebbError: a parameter has a value that it cannot have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stopping: threading.Event) -> None:
         super().__init__(NODE)
         for name, (default, text, live) in PARAMETERS.items():
             self.declare_parameter(
@@ -92,7 +95,7 @@ class SimNode(Node):
         if values["seed"] < 0:
             raise ParameterError(f"seed is {values['seed']}; it must be at least 0.")
         self.robot = load_robot(values["robot"])
-        self.stopping = threading.Event()
+        self.stopping = stopping
         self._factor: float = values["real_time_factor"]
         self._lock_step: bool = values["lock_step"] or self._factor == 0.0
         self._duration: float = values["duration"]
@@ -336,22 +339,15 @@ def main() -> None:
 def run() -> int:
     """Return the exit code of the node's process."""
     sys.setswitchinterval(0.0002)
-    # Blocked before any thread exists, the signals wait for the thread that asks for them.
-    signals = (signal.SIGINT, signal.SIGTERM)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    stopping = stop_event()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        node = SimNode()
+        node = SimNode(stopping)
     except (HebbError, InvalidParameterTypeException) as error:
         print(f"{NODE}: {error}", file=sys.stderr)  # noqa: T201 - there is no node to log by
         rclpy.try_shutdown()
         return 2
 
-    def stop_on_signal() -> None:
-        signal.sigwait(signals)
-        node.stopping.set()
-
-    threading.Thread(target=stop_on_signal, name="signals", daemon=True).start()
     threads = [
         threading.Thread(target=_spin, args=(n,), daemon=True) for n in (node, node.commands)
     ]

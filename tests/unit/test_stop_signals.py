@@ -1,0 +1,41 @@
+"""A process that is asked to stop stops by itself, even if another thread gets the signal."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+PROGRAM = """
+import signal, threading, time
+from hebb_controller.stop_signals import stop_event
+
+stopping = stop_event()
+# Like the threads of BLAS: it is there before, and takes the signal that the main thread does not.
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+if {blocked}:
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+print("ready", flush=True)
+while not stopping.wait(0.1):
+    pass
+print("stopped by itself", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("blocked", [False, True])
+def test_the_event_is_set_whichever_thread_gets_the_signal(number, blocked):
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(blocked=blocked)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout.readline() == "ready\n"
+        start = time.monotonic()
+        child.send_signal(number)
+        child.send_signal(number)  # a terminal and a launcher may both send it
+        output, errors = child.communicate(timeout=10)
+        assert time.monotonic() - start < 1.0
+    assert (output, errors, child.returncode) == ("stopped by itself\n", "", 0)
