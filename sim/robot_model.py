@@ -16,6 +16,7 @@ import pybullet_data
 from hebb_controller.errors import RobotSpecError
 from hebb_controller.robot import RobotSpec
 
+from .mjcf import urdf_from_mjcf
 from .shortened import shortened_urdf
 
 
@@ -34,10 +35,13 @@ def load_model(
         shortened: joint -> the fraction that is left of the length of the link it moves.
 
     Raises:
-        RobotSpecError: the model lacks a joint of the spec.
+        RobotSpecError: there is no such model, it lacks a joint of the spec, or it is MJCF with what
+            :mod:`.mjcf` does not understand.
         DamageError: a link cannot be shortened.
     """
     flags = pybullet.URDF_MERGE_FIXED_LINKS
+    if robot.simulation.density is not None:
+        flags |= pybullet.URDF_USE_INERTIA_FROM_FILE  # that of its shapes; else Bullet boxes them
     if not visual:
         flags |= pybullet.URDF_IGNORE_VISUAL_SHAPES
     with _quiet(), _model_file(robot, shortened) as path:
@@ -53,7 +57,7 @@ def load_model(
     missing = [name for name in robot.joint_names if name not in by_name]
     if missing:
         raise RobotSpecError(
-            f"robot '{robot.name}': {robot.simulation.urdf} has no {', '.join(missing)}. "
+            f"robot '{robot.name}': {robot.simulation.model} has no {', '.join(missing)}. "
             f"It has: {', '.join(by_name)}."
         )
     joints = [by_name[name] for name in robot.joint_names]
@@ -74,13 +78,23 @@ def load_model(
 
 @contextlib.contextmanager
 def _model_file(robot: RobotSpec, shortened: Mapping[str, float]) -> Iterator[str]:
-    path = f"{pybullet_data.getDataPath()}/{robot.simulation.urdf}"
-    if not shortened:
-        yield path
+    path = Path(pybullet_data.getDataPath()) / robot.simulation.model
+    if not path.is_file():
+        raise RobotSpecError(
+            f"robot '{robot.name}': there is no model {path}. "
+            f"State one that pybullet_data has, or an absolute path."
+        )
+    density = robot.simulation.density
+    if density is not None:
+        text = urdf_from_mjcf(path, density=density, shortened=shortened)
+    elif shortened:
+        text = shortened_urdf(path, shortened)
+    else:
+        yield str(path)
         return
     with tempfile.TemporaryDirectory() as directory:
-        made = Path(directory) / "shortened.urdf"
-        made.write_text(shortened_urdf(Path(path), shortened), encoding="utf-8")
+        made = Path(directory) / "made.urdf"
+        made.write_text(text, encoding="utf-8")
         yield str(made)
 
 

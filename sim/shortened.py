@@ -1,4 +1,4 @@
-"""A robot's model with links cut shorter: no call of PyBullet shortens a link in place.
+"""A robot's URDF with links cut shorter: no call of PyBullet shortens a link in place.
 
 A link is scaled along the axis of its own frame that points to what hangs on it: its shapes, its mass,
 and where its children sit. At 0 nothing is left of it that could touch anything.
@@ -27,7 +27,9 @@ def shortened_urdf(path: Path, fractions: Mapping[str, float]) -> str:
         DamageError: the model is no URDF, or has no such joint.
     """
     if path.suffix != ".urdf":
-        raise DamageError(f"{path.name}: 'shortened' works on URDF models only.")
+        raise DamageError(
+            f"{path.name}: is no URDF; state an MJCF model as 'mjcf' in the robot spec."
+        )
     root = ET.parse(path).getroot()  # noqa: S314 - the simulator's own model
     joints = {joint.get("name"): joint for joint in root.findall("joint")}
     links = {link.get("name"): link for link in root.findall("link")}

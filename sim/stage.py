@@ -20,7 +20,6 @@ from .surroundings import Surroundings
 
 PENETRATION = 0.002  # m, that feet on the ground have anyway
 SUBSTEPS = 4  # of a tick; physics at 200 Hz
-SOLVER_ITERATIONS = 5
 LOCKED_SOLVER_ITERATIONS = 50  # with 5, a locked joint yields by 0.06 rad; with 50, by 0.001
 LOCK_FORCE = 500.0  # N·m, what holds a locked joint
 FOLD_SPEED = 3.0  # rad/s, at which a leg moves to its folded pose
@@ -64,11 +63,12 @@ class Stage:
         shortened: Mapping[str, float],
     ) -> None:
         self.shortened = shortened
+        self._iterations = robot.simulation.solver_iterations
         self.client = client = pybullet.connect(pybullet.DIRECT)
         pybullet.setGravity(*Surroundings().gravity, physicsClientId=client)
         pybullet.setPhysicsEngineParameter(
             fixedTimeStep=tick_period / SUBSTEPS,
-            numSolverIterations=SOLVER_ITERATIONS,
+            numSolverIterations=self._iterations,
             deterministicOverlappingPairs=1,
             physicsClientId=client,
         )
@@ -177,9 +177,9 @@ class Stage:
             return
         self._release([joint for joint in before if joint not in wanted])
         if bool(wanted) != bool(before):
+            least = LOCKED_SOLVER_ITERATIONS if wanted else 0
             pybullet.setPhysicsEngineParameter(
-                numSolverIterations=LOCKED_SOLVER_ITERATIONS if wanted else SOLVER_ITERATIONS,
-                physicsClientId=self.client,
+                numSolverIterations=max(self._iterations, least), physicsClientId=self.client
             )
         for joint, fold in wanted.items():
             if before.get(joint) is not fold:

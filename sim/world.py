@@ -214,8 +214,9 @@ class World:
 
     def camera(self, *, width: int, height: int) -> npt.NDArray[np.uint8]:
         """Return an RGB frame, (height, width, 3), of a camera that follows the robot."""
+        distance = 5.0 * self.robot.simulation.start_height
         view = pybullet.computeViewMatrixFromYawPitchRoll(
-            [self._position[0], self._position[1], 0.2], 1.3, 40.0, -20.0, 0.0, 2
+            [self._position[0], self._position[1], 0.2], distance, 40.0, -20.0, 0.0, 2
         )
         projection = pybullet.computeProjectionMatrixFOV(50.0, width / height, 0.05, 20.0)
         image = pybullet.getCameraImage(

@@ -92,6 +92,41 @@ def test_every_missing_value_of_a_part_is_named(part, field):
         parse(document)
 
 
+def with_simulation(**fields):
+    document = toy_document()
+    heights = {key: document["simulation"][key] for key in ("start_height", "fall_height")}
+    return {**document, "simulation": {**heights, **fields}}
+
+
+def test_an_mjcf_model_has_the_density_that_the_spec_states():
+    simulation = parse(with_simulation(mjcf="toy.xml", density=62.5)).simulation
+    assert (simulation.model, simulation.density) == ("toy.xml", 62.5)
+    simulation = parse(with_simulation(urdf="toy.urdf", solver_iterations=20)).simulation
+    assert (simulation.model, simulation.density) == ("toy.urdf", None)
+    assert simulation.solver_iterations == 20
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"mjcf": "toy.xml"}, "'density' is missing"),
+        ({"mjcf": "toy.xml", "density": None}, "density: expected a number"),
+        ({"mjcf": "toy.xml", "density": 0.0}, "density is 0; it must be positive"),
+        (
+            {"urdf": "toy.urdf", "density": 62.5},
+            "unknown field 'density'. Known: urdf, start_height",
+        ),
+        ({"mjcf": "a", "density": 1, "urdf": "b"}, "unknown field 'urdf'. Known: mjcf, density"),
+        ({"urdf": "toy.urdf", "solver_iterations": 2.5}, "must be a whole number from 1 to 1000"),
+        ({"urdf": "toy.urdf", "solver_iterations": 1001}, "must be a whole number from 1 to 1000"),
+        ({"urdf": "toy.urdf", "solver_iterations": 0}, "solver_iterations is 0"),
+    ],
+)
+def test_a_model_that_is_stated_wrongly_is_refused(fields, words):
+    with pytest.raises(RobotSpecError, match=re.escape(words)):
+        parse(with_simulation(**fields))
+
+
 @pytest.mark.parametrize("path", [(), ("joint_defaults",), ("joints", "hip"), ("safety",)])
 def test_an_unknown_field_is_refused_by_name(path):
     document = toy_document()
