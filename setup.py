@@ -61,6 +61,8 @@ EXTRAS = {
         f"pybullet-arm64>=3.2.8; {NO_PYBULLET_WHEEL}",
     ],
     "train": ["scipy>=1.11", "torch>=2.4,<3", "tqdm>=4.64"],
+    "tensorboard": ["tensorboard>=2.14"],
+    "ray": ["ray>=2.9"],
     "plot": ["matplotlib>=3.7", "pillow>=10"],
     "sign": ["cryptography>=42"],
     "record": ["mcap>=1.1", "mcap-ros2-support>=0.5"],

@@ -21,7 +21,8 @@ from hebb_controller.record import EpisodeRecord
 from hebb_controller.robot import RobotSpec, parse_robot
 from hebb_controller.rule import Rule, RuleHeader, make_rule
 from hebb_controller.signals import SensorReading
-from hebb_controller.train.genome import Genome
+from hebb_controller.train.baseline_file import FRAMES, Baseline
+from hebb_controller.train.genome import BaselineGenome, Genome
 from hebb_controller.train.metrics import RewardSpec
 
 PERIOD = 0.125  # s; like every number below a binary fraction, so that sums are exact
@@ -167,6 +168,20 @@ def toy_rule(
         license="Apache-2.0",
     )
     return make_rule(header, layers, neurons=neurons)
+
+
+def toy_baseline(kind: str, *, seed: int = 0, hidden: int = 4, frames: int = FRAMES) -> Baseline:
+    """Return a baseline with random weights: 6 observations, some hidden neurons, 2 actions."""
+    robot = toy_robot()
+    genome = BaselineGenome(
+        kind=kind,
+        layer_sizes=(observation_size(CHANNELS, robot.n_joints), hidden, robot.n_joints),
+        frames=frames if kind == "stacked" else 1,
+        tick_period=PERIOD,
+        contract=toy_contract(robot),
+    )
+    vector = np.random.default_rng(seed).standard_normal(genome.size).astype(np.float32)
+    return genome.baseline(vector, {"made": "by hand"})
 
 
 def toy_genome() -> Genome:

@@ -37,6 +37,8 @@ _EXTRAS = {
     "onnxruntime": ("onnxruntime", "onnx"),
     "rclpy": ("rclpy", "ros"),
     "numba": ("numba", "bench"),
+    "ray": ("ray", "ray"),
+    "tensorboard": ("tensorboard", "tensorboard"),
 }
 
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from hebb_sim.episode import Condition
 
 from ..contract import Contract, joint_contracts
+from ..errors import TrainingError
 from ..network import InitialSpec
 from ..observation import Channel, observation_size
 from ..plasticity import UpdateSpec
 from ..robot import RobotSpec, load_robot
+from ..train.baseline_file import FRAMES
 from ..train.evolution import EvolutionSpec
-from ..train.genome import Genome
+from ..train.genome import BaselineGenome, Evolvable, Genome
 from ..train.metrics import RewardSpec
-from ..train.symmetry import network_mirrors
+from ..train.symmetry import hidden_mirror, network_mirrors
 from ..train.trainer import TrainingSpec
 
 CHANNELS = (
@@ -92,6 +94,49 @@ def fast(*, seed: int, generations: int | None) -> Preset:
         seed=seed,
     )
     return Preset(spec, _walk_then_steer)
+
+
+def _stacked(genome: Genome) -> Evolvable:
+    return BaselineGenome(
+        kind="stacked",
+        layer_sizes=genome.layer_sizes,
+        frames=FRAMES,
+        tick_period=genome.tick_period,
+        contract=genome.contract,
+        mirrors=genome.mirrors,
+    )
+
+
+def _gru(genome: Genome) -> Evolvable:
+    """Return a GRU as wide as the first hidden layer; its state takes the place of the second one."""
+    sizes = (genome.layer_sizes[0], genome.layer_sizes[1], genome.layer_sizes[-1])
+    mirrors = genome.mirrors and (genome.mirrors[0], hidden_mirror(sizes[1]), genome.mirrors[-1])
+    return BaselineGenome("gru", sizes, 1, genome.tick_period, genome.contract, mirrors)
+
+
+EVOLVED = InitialSpec("evolved", 1.0)
+NETWORKS: dict[str, Callable[[Genome], Evolvable]] = {
+    "hebbian": lambda genome: genome,
+    "per-neuron": lambda genome: replace(genome, kind="ABCD_eta_neuron", initial=EVOLVED),
+    "static": lambda genome: replace(genome, kind="static", initial=EVOLVED),
+    "stacked": _stacked,
+    "gru": _gru,
+}
+"""Name -> what is evolved in the place of a preset's own rule, all else being equal."""
+
+
+def with_network(preset: Preset, network: str) -> Preset:
+    """Return a preset that evolves another network.
+
+    Raises:
+        TrainingError: the preset does not evolve a rule.
+    """
+    genome = preset.spec.genome
+    if network == "hebbian":
+        return preset
+    if not isinstance(genome, Genome):
+        raise TrainingError("only a preset that evolves a rule can evolve another network.")
+    return replace(preset, spec=replace(preset.spec, genome=NETWORKS[network](genome)))
 
 
 PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast}

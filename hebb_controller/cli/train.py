@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +27,23 @@ if TYPE_CHECKING:
     from ..train.trainer import Generation, Trainer
 
 RULE_NAME = "rule.rule.safetensors"
+BASELINE_NAME = "{}.baseline.safetensors"
 CURVE_NAME = "curve.png"
+SCALARS_NAME = "tensorboard"
+
+NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in presets.NETWORKS
 
 
 @click.command(epilog=example("hebb train --preset fast --out runs/first"))
 @click.option(
     "--preset", type=click.Choice(["fast"]), default="fast", show_default=True, help="The recipe."
+)
+@click.option(
+    "--network",
+    type=click.Choice(NETWORK_NAMES),
+    default="hebbian",
+    show_default=True,
+    help="What is evolved: the preset's rule, or another network in its place.",
 )
 @click.option(
     "--out",
@@ -41,37 +54,82 @@ CURVE_NAME = "curve.png"
 @click.option("--generations", type=click.IntRange(min=1), help="Instead of the preset's number.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Continue the run in --out, bit for bit.")
+@click.option("--tensorboard", is_flag=True, help=f"Write scalars to OUT/{SCALARS_NAME}, too.")
+@click.option(
+    "--cluster",
+    default="local",
+    show_default=True,
+    metavar="local|auto|ray:ADDRESS",
+    help="Where episodes run: processes here, the Ray cluster that this machine is in, or another.",
+)
 @workers_option
 def train(
-    preset: str, out: Path, generations: int | None, seed: int, resume: bool, workers: int
+    preset: str,
+    network: str,
+    out: Path,
+    generations: int | None,
+    seed: int,
+    resume: bool,
+    tensorboard: bool,
+    cluster: str,
+    workers: int,
 ) -> None:
     """Evolve a rule; Ctrl-C leaves a checkpoint and the rule so far."""
     from hebb_sim.episode import EpisodeRunner
 
-    from ..train.executor import local_processes
-    from ..train.trainer import Trainer
-    from .presets import PRESETS
+    from ..train.executor import executor_factory
+    from ..train.trainer import Trainer, with_scalars
+    from .presets import PRESETS, with_network
 
-    recipe = PRESETS[preset](seed=seed, generations=generations)
+    factory = executor_factory(cluster, workers)
+    recipe = with_network(PRESETS[preset](seed=seed, generations=generations), network)
     trainer = Trainer(
         recipe.spec, EpisodeRunner(recipe.spec.robot), recipe.conditions, out, resume=resume
     )
-    interrupted = False
-    # What ends a job politely is answered like Ctrl-C, with a checkpoint and the rule so far; a shell
-    # starts a job in the background with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        _progress(trainer, trainer.run(local_processes(workers)))
-    except KeyboardInterrupt:
-        interrupted = True
-    if interrupted and trainer.evolution.generation == 0:
-        click.echo("Stopped in the first generation: there is nothing to keep yet.", err=True)
-        sys.exit(130)
-    _export(trainer, preset, out, workers)
+    lines = trainer.run(factory)
+    if tensorboard:
+        lines = with_scalars(lines, out / SCALARS_NAME, done=trainer.evolution.generation)
+    with _one_interrupt():
+        interrupted = False
+        try:
+            _progress(trainer, lines)
+        except KeyboardInterrupt:
+            interrupted = True
+        if interrupted and not trainer.rewind():
+            click.echo("Stopped in the first generation: there is nothing to keep yet.", err=True)
+            sys.exit(130)
+        _export(trainer, _provenance(trainer, preset, network, workers), out, network)
     if interrupted:
         click.echo(f"Stopped. Continue with the same options and --resume: {out}", err=True)
         sys.exit(130)
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[None]:
+    """Raise KeyboardInterrupt once; who asks again is told to wait for files and workers.
+
+    What ends a job politely is answered like Ctrl-C, with a checkpoint and the rule so far; a shell
+    starts a job in the background with SIGINT ignored.
+    """
+
+    def stop(*_: object) -> None:
+        for number in kept:
+            signal.signal(number, wait)
+        raise KeyboardInterrupt
+
+    def wait(*_: object) -> None:
+        # Not by click: the signal may come in the middle of its own writing.
+        os.write(2, b"\nStopping: what runs is finished, then the files are written.\n")
+
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in kept:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is stop:  # otherwise nothing shall break into the exit
+            for number, handler in kept.items():
+                signal.signal(number, handler)
 
 
 def _progress(trainer: Trainer[Condition], generations: Iterable[Generation]) -> None:
@@ -86,22 +144,35 @@ def _progress(trainer: Trainer[Condition], generations: Iterable[Generation]) ->
             bar.update()
 
 
-def _export(trainer: Trainer[Condition], preset: str, out: Path, workers: int) -> None:
+def _export(
+    trainer: Trainer[Condition], provenance: dict[str, Json], out: Path, network: str
+) -> None:
     from ..rule_file import save_rule
+    from ..train.baseline_file import save_baseline
+    from ..train.genome import BaselineGenome, Genome
 
-    genome = trainer.spec.genome
-    rule = genome.rule(trainer.evolution.mean, _provenance(trainer, preset, workers))
-    path = out / RULE_NAME
-    save_rule(rule, path)
-    click.echo(f"Rule after {trainer.evolution.generation} generations: {path}", err=True)
-    if trainer.evolution.generation >= trainer.spec.generations:
-        _measure(rule, trainer, path)
+    genome, mean, done = trainer.spec.genome, trainer.evolution.mean, trainer.evolution.generation
+    if isinstance(genome, BaselineGenome):
+        path = out / BASELINE_NAME.format(network)
+        save_baseline(genome.baseline(mean, provenance), path)
+        click.echo(f"Network after {done} generations: {path}", err=True)
+    elif isinstance(genome, Genome):
+        path = out / RULE_NAME
+        rule = genome.rule(mean, provenance)
+        save_rule(rule, path)
+        click.echo(f"Rule after {done} generations: {path}", err=True)
+        if done >= trainer.spec.generations and rule.header.kind != "static":
+            _measure(rule, trainer, path)
     try:
         from ..plots import training_curve
     except ModuleNotFoundError:
         click.echo("No curve: pip install 'hebb_controller[plot]' draws it.", err=True)
         return
-    training_curve(out, out / CURVE_NAME)
+    try:
+        training_curve(out, out / CURVE_NAME)
+    except OSError as error:
+        click.echo(f"No curve: {out / CURVE_NAME}: {error.strerror}.", err=True)
+        return
     click.echo(f"Curve: {out / CURVE_NAME}", err=True)
 
 
@@ -117,11 +188,14 @@ def _measure(rule: Rule, trainer: Trainer[Condition], path: Path) -> None:
         click.echo(f"Not measured: {error}", err=True)
 
 
-def _provenance(trainer: Trainer[Condition], preset: str, workers: int) -> dict[str, Json]:
+def _provenance(
+    trainer: Trainer[Condition], preset: str, network: str, workers: int
+) -> dict[str, Json]:
     versions = ("hebb_controller", "numpy", "torch", "pybullet")
     return {
         "command": f"hebb train --preset {preset} --seed {trainer.spec.seed} "
-        f"--generations {trainer.spec.generations}",
+        f"--generations {trainer.spec.generations} --network {network}",
+        "network": network,
         "revision": _revision(),
         "seed": trainer.spec.seed,
         "generations": trainer.evolution.generation,

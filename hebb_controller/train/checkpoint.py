@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,19 @@ def save_checkpoint(
         directory: of the run.
         arrays: what :meth:`Evolution.arrays` returned.
         document: everything else, as JSON.
+
+    Raises:
+        OSError: it cannot be written; the one before stays.
     """
-    partial = directory / f".{NAME}.{os.getpid()}"
+    partial = directory / f".{NAME}.partial"  # one name, so that killed runs leave no more than one
     metadata = {"checkpoint": json.dumps(document, sort_keys=True)}
-    partial.write_bytes(safetensors.numpy.save(arrays, metadata=metadata))
-    partial.replace(directory / NAME)
+    try:
+        partial.write_bytes(safetensors.numpy.save(arrays, metadata=metadata))
+        partial.replace(directory / NAME)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def load_checkpoint(

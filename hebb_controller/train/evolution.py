@@ -13,6 +13,7 @@ import numpy.typing as npt
 import scipy.stats
 import torch
 
+from ..errors import TrainingError
 from ..robot import FloatArray
 from .task import noise
 
@@ -27,9 +28,12 @@ class EvolutionSpec:
         hold: generations before sigma and step begin to decay.
         sigma_decay: factor per generation.
         sigma_min: it does not fall below this.
-        step: step size of Adam in generation 0.
+        step: step size of the optimiser in generation 0.
         step_decay: factor per generation.
         step_min: it does not fall below this.
+        optimiser: ``adam`` or ``sgd`` (plain). The gradient is made of ranks within ±0.5; published
+            steps of SGD are for standardised ranks, which are √12 times larger.
+        lowest: share of a candidate's lowest rank in its score; see :func:`centred_ranks`.
     """
 
     pairs: int
@@ -40,17 +44,31 @@ class EvolutionSpec:
     step: float
     step_decay: float
     step_min: float
+    optimiser: str = "adam"
+    lowest: float = 0.0
 
 
-def centred_ranks(fitness: FloatArray) -> FloatArray:
-    """Return ranks scaled to [−0.5, 0.5], column by column, averaged over the columns.
+OPTIMISERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+
+
+def centred_ranks(fitness: FloatArray, lowest: float = 0.0) -> FloatArray:
+    """Return ranks scaled to [−0.5, 0.5], column by column, brought together over the columns.
+
+    Ranking each condition by itself keeps one with large numbers from drowning the others, but the mean
+    of the ranks can still be bought: what is lost in one condition is made good in another, place for
+    place. So a score is (1 − lowest) · mean + lowest · minimum over the candidate's ranks. With k
+    conditions and lowest = 0.5 a place in its worst one weighs as much as k + 1 places in another, and
+    who is last in one stays in the lower half however well it does in the rest. The minimum alone would
+    let all conditions but one go unheard. Where there is one condition, the share changes nothing.
 
     Args:
-        fitness: (n_candidates, n_conditions). Ranking each condition by itself keeps one easy
-            condition from drowning the others. Equal values share their mean rank.
+        fitness: (n_candidates, n_conditions). Equal values share their mean rank.
+        lowest: 0 for the mean of the ranks, 1 for the lowest.
     """
-    ranks: FloatArray = scipy.stats.rankdata(fitness, axis=0).mean(axis=1)
-    return (ranks - 1.0) / (len(fitness) - 1) - 0.5
+    ranks: FloatArray = scipy.stats.rankdata(fitness, axis=0)
+    mean = ranks.mean(axis=1)
+    score: FloatArray = mean + lowest * (ranks.min(axis=1) - mean)
+    return (score - 1.0) / (len(fitness) - 1) - 0.5
 
 
 class Evolution:
@@ -59,13 +77,22 @@ class Evolution:
     Args:
         spec: how the mean moves.
         mean: (size,) where it starts.
+
+    Raises:
+        TrainingError: the optimiser is unknown, or ``lowest`` is no share.
     """
 
     def __init__(self, spec: EvolutionSpec, mean: npt.NDArray[np.float32]) -> None:
+        if spec.optimiser not in OPTIMISERS:
+            raise TrainingError(
+                f"optimiser '{spec.optimiser}' is unknown. Known: {', '.join(OPTIMISERS)}."
+            )
+        if not 0.0 <= spec.lowest <= 1.0:
+            raise TrainingError(f"lowest is {spec.lowest}; it must be 0 to 1.")
         self.spec = spec
         self.generation = 0
         self._parameter = torch.nn.Parameter(torch.from_numpy(mean.copy()))
-        self._optimiser = torch.optim.Adam([self._parameter], lr=spec.step)
+        self._optimiser = OPTIMISERS[spec.optimiser]([self._parameter], lr=spec.step)
 
     @property
     def mean(self) -> npt.NDArray[np.float32]:
@@ -90,7 +117,7 @@ class Evolution:
             seeds: noise seed per mirrored pair.
             fitness: (2 · pairs, n_conditions); rows 2i and 2i + 1 are pair i with sign + and −.
         """
-        ranks = centred_ranks(fitness)
+        ranks = centred_ranks(fitness, self.spec.lowest)
         weights = (ranks[0::2] - ranks[1::2]).astype(np.float32)
         gradient = np.zeros(self._parameter.shape[0], dtype=np.float32)
         for seed, weight in zip(seeds, weights, strict=True):
@@ -105,6 +132,8 @@ class Evolution:
 
     def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return all that a checkpoint must hold besides the generation."""
+        if self.spec.optimiser == "sgd":
+            return {"mean": self.mean}
         state = self._optimiser.state.get(self._parameter, {})
         size = self._parameter.shape[0]
         return {
@@ -120,7 +149,7 @@ class Evolution:
         self.generation = generation
         with torch.no_grad():
             self._parameter.copy_(torch.from_numpy(arrays["mean"]))
-        if generation:
+        if generation and self.spec.optimiser == "adam":
             self._optimiser.state[self._parameter] = {
                 "step": torch.tensor(float(generation)),
                 "exp_avg": torch.from_numpy(arrays["exp_avg"].copy()),

@@ -12,11 +12,37 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from types import TracebackType
 from typing import TypeVar
 
+from ..errors import TrainingError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
 ExecutorFactory = Callable[[], Executor]
 MAX_REBUILDS = 3
+
+
+def executor_factory(cluster: str, workers: int) -> ExecutorFactory:
+    """Return the factory that ``--cluster`` asks for.
+
+    Args:
+        cluster: ``local``; ``auto``, the Ray cluster that this machine belongs to; or ``ray:`` and its
+            address.
+        workers: processes under ``local``; a cluster has as many as it has CPUs.
+
+    Raises:
+        TrainingError: it is something else.
+    """
+    if cluster == "local":
+        return local_processes(workers)
+    kind, _, address = "ray:auto".partition(":") if cluster == "auto" else cluster.partition(":")
+    if kind != "ray" or not address:
+        raise TrainingError(
+            f"cluster '{cluster}' is unknown. Name 'local', 'auto', or 'ray:ADDRESS' such as "
+            f"'ray:10.0.0.1:6379'."
+        )
+    from .ray_executor import ray_cluster
+
+    return ray_cluster(address)
 
 
 def local_processes(workers: int) -> ExecutorFactory:

@@ -32,6 +32,9 @@ class Mirror:
     sign: tuple[int, ...]
 
 
+ALONE = Mirror((0,), (1,))
+"""Of what stands beside the neurons, such as the input of a bias: one element, its own image."""
+
 # Factor on a coefficient's image, from the signs of the synapse's two ends, so that the image of
 # ΔW_ij = A·post_i·pre_j + B·pre_j + C·post_i + D is sign_i·sign_j·ΔW_ij.
 _SIGNS: Mapping[str, Callable[[int, int], int]] = {
@@ -65,13 +68,25 @@ def network_mirrors(
         part = Mirror(tuple(range(len(signs))), signs) if signs else joints
         target += [len(sign) + i for i in part.target]
         sign += part.sign
-    for size in hidden:
-        if size % 2:
-            raise TrainingError(
-                f"a hidden layer of {size} neurons has no mirror image: make it even."
-            )
-    pairs = [Mirror(tuple(i ^ 1 for i in range(size)), (1,) * size) for size in hidden]
-    return (Mirror(tuple(target), tuple(sign)), *pairs, joints)
+    return (Mirror(tuple(target), tuple(sign)), *map(hidden_mirror, hidden), joints)
+
+
+def hidden_mirror(size: int) -> Mirror:
+    """Return the mirror of a layer of hidden neurons: 0 with 1, 2 with 3, and so on.
+
+    Raises:
+        TrainingError: the size is odd.
+    """
+    if size % 2:
+        raise TrainingError(f"a hidden layer of {size} neurons has no mirror image: make it even.")
+    return Mirror(tuple(i ^ 1 for i in range(size)), (1,) * size)
+
+
+def repeated(mirror: Mirror, times: int) -> Mirror:
+    """Return the mirror of several copies of a vector in a row: stacked frames, the gates of a GRU."""
+    size = len(mirror.target)
+    target = tuple(size * copy + i for copy in range(times) for i in mirror.target)
+    return Mirror(target, mirror.sign * times)
 
 
 def free_numbers(
@@ -103,3 +118,29 @@ def free_numbers(
                 factor[i, j] = 0.0
             count += 1
     return index, factor, count
+
+
+def free_numbers_of_neurons(
+    mirrors: Sequence[Mirror], layer: int, tensor: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], int]:
+    """Return how a symmetric tensor of one layer of neurons follows from its free numbers.
+
+    The coefficients of synapses are made of those of neurons as ``plasticity.expand`` says, so D_i
+    changes its sign with the neuron and the others do not. A synapse's B changes its sign with the
+    neuron that it leads to and is the same for all of these; its C the other way round. A neuron
+    before a layer in which a sign changes can have no B, and one behind such a layer no C.
+
+    Args:
+        mirrors: of every layer of neurons.
+        layer: which of them.
+        tensor: A, B, C, D or eta.
+
+    Returns:
+        ``index`` and ``factor``, each (n,), and the count of free numbers, as in :func:`free_numbers`.
+    """
+    name = "initial" if tensor == "D" else "A"  # their factor is the neuron's sign, and 1
+    index, factor, count = free_numbers(ALONE, mirrors[layer], name)
+    other = layer + {"B": 1, "C": -1}.get(tensor, 0)
+    if other != layer and 0 <= other < len(mirrors) and -1 in mirrors[other].sign:
+        factor = np.zeros_like(factor)
+    return index[:, 0], factor[:, 0], count

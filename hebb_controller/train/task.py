@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ..controller import Controller, controller_for
+from ..controller import Controller
 from ..errors import HebbError
 from ..record import EpisodeRecord
 from ..robot import load_robot
-from .genome import Genome
+from .genome import Evolvable
 from .metrics import RewardSpec, fitness
 
 Condition_contra = TypeVar("Condition_contra", contravariant=True)
@@ -35,26 +36,24 @@ class Evaluate(Protocol[Condition_contra]):
 
 @dataclass(frozen=True)
 class Task(Generic[C]):
-    """A share of one generation.
+    """What all candidates of one generation share; it goes to the workers once.
 
     Attributes:
-        genome: how a vector becomes a rule.
+        genome: how a vector becomes a controller.
         reward: what is rewarded.
         evaluate: runs an episode.
         robot: name of the robot spec.
         mean: (size,) centre of the population.
         sigma: standard deviation of the population.
-        candidates: (noise seed, sign) per candidate: vector = mean + sign · sigma · noise.
         episodes: (condition, seed) per episode, the same for all candidates.
     """
 
-    genome: Genome
+    genome: Evolvable
     reward: RewardSpec
     evaluate: Evaluate[C]
     robot: str
     mean: npt.NDArray[np.float32]
     sigma: float
-    candidates: tuple[tuple[int, int], ...]
     episodes: tuple[tuple[C, int], ...]
 
 
@@ -76,14 +75,19 @@ def noise(seed: int, size: int) -> npt.NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
 
 
-def run_task(task: Task[C]) -> list[Score]:
-    """Return the score of every candidate of a task, in order."""
+def run_task(task: Task[C], candidates: Sequence[tuple[int, int]]) -> list[Score]:
+    """Return the score of every candidate, in order.
+
+    Args:
+        task: what they share.
+        candidates: (noise seed, sign) per candidate: vector = mean + sign · sigma · noise.
+    """
     robot = load_robot(task.robot)
     scores = []
-    for seed, sign in task.candidates:
+    for seed, sign in candidates:
         vector = task.mean + np.float32(sign * task.sigma) * noise(seed, task.genome.size)
         try:
-            controller = controller_for(task.genome.rule(vector), robot)
+            controller = task.genome.controller(vector, robot)
         except HebbError:
             scores.append(Score((FAILED,) * len(task.episodes), 0))
             continue

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Generic
 
@@ -14,10 +16,11 @@ import numpy as np
 from ..errors import TrainingError
 from ..json_fields import Json
 from ..robot import FloatArray
+from .checkpoint import NAME as CHECKPOINT_NAME
 from .checkpoint import load_checkpoint, save_checkpoint
 from .evolution import Evolution, EvolutionSpec
 from .executor import ExecutorFactory, TaskRunner
-from .genome import Genome
+from .genome import Evolvable
 from .metrics import RewardSpec
 from .task import C, Evaluate, Score, Task, run_task
 
@@ -39,7 +42,7 @@ class TrainingSpec:
     """
 
     robot: str
-    genome: Genome
+    genome: Evolvable
     evolution: EvolutionSpec
     rewards: tuple[tuple[int, RewardSpec], ...]
     generations: int
@@ -53,6 +56,7 @@ class Generation:
     Attributes:
         generation: counted from 1.
         fitness: of the mean itself, on this generation's episodes.
+        worst: the lowest of the mean's fitness in the generation's episodes.
         population_fitness: mean over the population.
         best_fitness: of the best candidate.
         sigma: the population's standard deviation.
@@ -62,6 +66,7 @@ class Generation:
 
     generation: int
     fitness: float
+    worst: float
     population_fitness: float
     best_fitness: float
     sigma: float
@@ -109,17 +114,33 @@ class Trainer(Generic[C]):
                 f"{directory}: holds a run already. Add --resume to continue it, "
                 f"or name another --out."
             )
-        directory.mkdir(parents=True, exist_ok=True)
+        with self._writing():
+            directory.mkdir(parents=True, exist_ok=True)
 
     def run(self, factory: ExecutorFactory) -> Iterator[Generation]:
-        """Yield the log line of every generation that was still to be done."""
+        """Yield the log line of every generation that was still to be done.
+
+        Raises:
+            TrainingError: the directory cannot be written to; the last checkpoint stays.
+        """
         with TaskRunner(factory) as runner:
             while self.evolution.generation < self.spec.generations:
                 line = self._generation(runner)
-                with (self._directory / LOG_NAME).open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(asdict(line)) + "\n")
-                self._save()
+                with self._writing():
+                    with (self._directory / LOG_NAME).open("a", encoding="utf-8") as log:
+                        log.write(json.dumps(asdict(line)) + "\n")
+                    self._save()
                 yield line
+
+    def rewind(self) -> bool:
+        """Go back to the last checkpoint, if there is one; forget what was begun since.
+
+        An interrupt may come in the middle of anything.
+        """
+        if not (self._directory / CHECKPOINT_NAME).is_file():
+            return False
+        self._continue(self._directory / LOG_NAME)
+        return True
 
     def _generation(self, runner: TaskRunner) -> Generation:
         start = time.monotonic()
@@ -135,20 +156,21 @@ class Trainer(Generic[C]):
             )
         )
         candidates = [(seed, sign) for seed in seeds for sign in (1, -1)] + [(0, 0)]
-        tasks = [
-            Task(
-                spec.genome,
-                reward,
-                self._evaluate,
-                spec.robot,
-                evolution.mean,
-                evolution.sigma,
-                tuple(candidates[i : i + CANDIDATES_PER_TASK]),
-                episodes,
-            )
+        shares = [
+            tuple(candidates[i : i + CANDIDATES_PER_TASK])
             for i in range(0, len(candidates), CANDIDATES_PER_TASK)
         ]
-        scores: list[Score] = [score for part in runner.map(run_task, tasks) for score in part]
+        task = Task(
+            spec.genome,
+            reward,
+            self._evaluate,
+            spec.robot,
+            evolution.mean,
+            evolution.sigma,
+            episodes,
+        )
+        parts = runner.map(functools.partial(run_task, task), shares)
+        scores: list[Score] = [score for part in parts for score in part]
         fitness: FloatArray = np.array([score.fitness for score in scores])
         population, centre = fitness[:-1], fitness[-1]
         sigma = evolution.sigma
@@ -159,6 +181,7 @@ class Trainer(Generic[C]):
         return Generation(
             generation=evolution.generation,
             fitness=float(centre.mean()),
+            worst=float(centre.min()),
             population_fitness=float(population.mean()),
             best_fitness=float(population.mean(axis=1).max()),
             sigma=sigma,
@@ -169,8 +192,23 @@ class Trainer(Generic[C]):
     def _document(self) -> dict[str, Json]:
         # through JSON, so that it compares equal to what was read back; without the number of
         # generations, since a run may be continued further than was planned
-        spec: Json = json.loads(json.dumps(asdict(replace(self.spec, generations=0))))
+        document = asdict(replace(self.spec, generations=0))
+        # A run of a release that did not have these fields yet is continued by one that has.
+        for field in fields(EvolutionSpec):
+            if document["evolution"][field.name] == field.default:
+                del document["evolution"][field.name]
+        spec: Json = json.loads(json.dumps(document))
         return {"spec": spec}
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"{self._directory}: cannot be written to: {error.strerror}. What its checkpoint "
+                f"holds is safe: mend this, and add --resume."
+            ) from error
 
     def _save(self) -> None:
         save_checkpoint(
@@ -205,4 +243,38 @@ class Trainer(Generic[C]):
         self.seconds = float(str(document["seconds"]))
         # A run that was killed may have logged a generation that no checkpoint holds.
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-        log.write_text("".join(line + "\n" for line in lines[:generation]), encoding="utf-8")
+        if len(lines) > generation:
+            partial = log.with_name(f".{log.name}.partial")
+            with self._writing():
+                partial.write_text("\n".join((*lines[:generation], "")), encoding="utf-8")
+                partial.replace(log)
+
+
+def with_scalars(
+    lines: Iterable[Generation], directory: Path, *, done: int
+) -> Iterator[Generation]:
+    """Yield log lines, each written as TensorBoard scalars. Needs the ``tensorboard`` extra.
+
+    Args:
+        lines: what :meth:`Trainer.run` yields.
+        directory: where the event files go.
+        done: generations that are done already; what was written of later ones is hidden.
+
+    Raises:
+        TrainingError: they cannot be written.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    try:
+        with contextlib.closing(SummaryWriter(str(directory), purge_step=done + 1)) as writer:
+            for line in lines:
+                for name, value in asdict(line).items():
+                    if name != "generation":
+                        writer.add_scalar(name, value, line.generation)
+                writer.flush()
+                yield line
+    except OSError as error:
+        raise TrainingError(
+            f"{directory}: scalars cannot be written: {error}. What the checkpoint holds is safe: "
+            f"mend this, and add --resume."
+        ) from error

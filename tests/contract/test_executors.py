@@ -1,14 +1,22 @@
 """Training gives the same bits on whatever runs its tasks: this process, threads, worker processes,
-and pools that break in the middle."""
+the nodes of a Ray cluster, and pools that break in the middle."""
 
+import functools
 import json
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from toys import InlineExecutor, ToyCondition, slide, toy_training, write_toy_robot
 
-from hebb_controller.train.executor import MAX_REBUILDS, TaskRunner, local_processes
+from hebb_controller.errors import TrainingError
+from hebb_controller.train.executor import (
+    MAX_REBUILDS,
+    TaskRunner,
+    executor_factory,
+    local_processes,
+)
 from hebb_controller.train.trainer import LOG_NAME, Trainer
 
 FACTORIES = {
@@ -53,6 +61,68 @@ def test_a_worker_that_dies_in_the_middle_changes_nothing(tmp_path, expected):
     found = train(tmp_path / "run", local_processes(2), crash_once=tmp_path / "crashed")
     assert (tmp_path / "crashed").exists()  # it did die
     assert found == expected
+
+
+@pytest.mark.parametrize("name", ["", "ray", "ray:", "slurm:here", "local:2"])
+def test_an_unknown_cluster_is_refused_by_its_name(name):
+    with pytest.raises(TrainingError, match=f"cluster '{name}' is unknown. Name 'local', 'auto'"):
+        executor_factory(name, 1)
+
+
+# --- Ray: two nodes on this machine, each with one worker ---
+
+
+@pytest.fixture(scope="module")
+def ray_address():
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    node = {
+        "num_cpus": 1,
+        "object_store_memory": 80 * 2**20,
+        "node_ip_address": "127.0.0.1",
+        "include_dashboard": False,
+    }
+    # What Ray does on desktop systems: it stays on the loopback interface.
+    loopback = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # toys.py, for the workers
+        environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        environment.setenv(loopback, "0")
+        environment.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)
+        cluster = Cluster(initialize_head=True, head_node_args=node)
+        cluster.add_node(**node)
+        yield cluster.address
+        cluster.shutdown()
+
+
+def test_two_ray_nodes_of_which_a_worker_dies_give_the_same_bits(tmp_path, expected, ray_address):
+    factory = executor_factory(f"ray:{ray_address}", 1)
+    found = train(tmp_path / "run", factory, crash_once=tmp_path / "crashed")
+    assert (tmp_path / "crashed").exists()  # it did die
+    assert found == expected
+
+
+def test_on_ray_a_function_is_stored_once_however_often_it_is_called(ray_address, monkeypatch):
+    import ray
+
+    stored = []
+    put = ray.put
+    monkeypatch.setattr(ray, "put", lambda value: stored.append(value) or put(value))
+    heavy = functools.partial(sum_of, np.ones(100_000, dtype=np.float32))
+    with TaskRunner(executor_factory(f"ray:{ray_address}", 1)) as runner:
+        assert runner.map(heavy, range(6)) == [100_000.0 + x for x in range(6)]
+        with pytest.raises(ZeroDivisionError):  # an error in a task is the caller's here, too
+            runner.map(divide, [1, 0])
+    assert stored == [heavy, divide]
+
+
+def sum_of(array, x):
+    return float(array.sum()) + x
+
+
+def divide(x):
+    return 1 // x
 
 
 class Breaking(InlineExecutor):
@@ -103,5 +173,5 @@ def test_a_pool_that_always_breaks_is_given_up():
 
 def test_an_error_in_a_task_is_the_callers_and_no_reason_for_another_pool():
     with TaskRunner(lambda: Breaking(100)) as runner, pytest.raises(ZeroDivisionError):
-        runner.map(lambda x: 1 // x, [1, 0])
+        runner.map(divide, [1, 0])
     assert Breaking.made == 1

@@ -1,10 +1,11 @@
 """What every runtime promises, whatever it runs on: add a row to RUNTIMES and it is tested, too."""
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from toys import CHANNELS, toy_rule, update_spec
+from toys import CHANNELS, toy_baseline, toy_rule, update_spec
 
 from hebb_controller.errors import ShapeError
 from hebb_controller.network import InitialSpec
@@ -12,6 +13,8 @@ from hebb_controller.rule import Rule
 from hebb_controller.runtime.base import Runtime
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 from hebb_controller.runtime.onnx_runtime import OnnxRuntime
+from hebb_controller.train.baseline_file import Baseline
+from hebb_controller.train.baselines import baseline_runtime
 
 RUNTIMES = {"numpy": NumpyRuntime, "onnxruntime": OnnxRuntime.from_rule}
 
@@ -28,17 +31,27 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-@pytest.fixture(params=RULES)
-def rule(request):
-    return RULES[request.param]
+BASELINES = {"stacked": toy_baseline("stacked"), "gru": toy_baseline("gru")}
+CASES = [*itertools.product(RULES, RUNTIMES), *((name, "baseline") for name in BASELINES)]
 
 
-@pytest.fixture(params=RUNTIMES)
-def make(request, rule):
+@pytest.fixture(params=CASES, ids=" on ".join)
+def case(request):
+    return request.param
+
+
+@pytest.fixture
+def rule(case):
+    """Return what is run: a rule, or a baseline, whose weights do not move and are evolved."""
+    return {**RULES, **BASELINES}[case[0]]
+
+
+@pytest.fixture
+def make(case, rule):
     """Return a function that makes a runtime for the rule."""
-    if request.param != "numpy":
-        pytest.importorskip(request.param)
-    return lambda: RUNTIMES[request.param](rule)
+    if case[1] == "onnxruntime":
+        pytest.importorskip("onnxruntime")
+    return lambda: {**RUNTIMES, "baseline": baseline_runtime}[case[1]](rule)
 
 
 def observations(rule, ticks, seed=0):
@@ -80,7 +93,8 @@ def test_another_generator_gives_other_weights_unless_they_are_evolved(make, rul
     for seed in (1, 2):
         runtime.reset(np.random.default_rng(seed))
         weights.append(runtime.state["weights"].tobytes())
-    assert (weights[0] == weights[1]) == (rule.header.initial.distribution == "evolved")
+    evolved = isinstance(rule, Baseline) or rule.header.initial.distribution == "evolved"
+    assert (weights[0] == weights[1]) == evolved
 
 
 def test_actions_are_float32_one_for_each_joint_within_one(make, rule):
@@ -155,7 +169,8 @@ def test_weights_move_unless_the_rule_is_static_and_gain_zero_freezes_them(make,
     assert runtime.state["weights"].tobytes() == start
     runtime.plasticity_gain = 1.0
     run(runtime, observations(rule, 10))
-    assert (runtime.state["weights"].tobytes() == start) == (rule.header.kind == "static")
+    still = isinstance(rule, Baseline) or rule.header.kind == "static"
+    assert (runtime.state["weights"].tobytes() == start) == still
 
 
 def test_the_gain_survives_a_reset_for_it_is_the_operators(make):

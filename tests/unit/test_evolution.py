@@ -1,12 +1,15 @@
 """The outer loop: ranks by hand, gradients against sums written out, and an optimum that is known."""
 
+import hashlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from toys import toy_genome
 
-from hebb_controller.errors import RuleFileError
+from hebb_controller.cli.presets import fast
+from hebb_controller.errors import RuleFileError, TrainingError
 from hebb_controller.network import InitialSpec
 from hebb_controller.train.evolution import Evolution, EvolutionSpec, centred_ranks
 from hebb_controller.train.genome import Genome
@@ -39,6 +42,62 @@ SPEC = EvolutionSpec(
 )
 def test_centred_ranks_by_hand(fitness, ranks):
     assert centred_ranks(np.array(fitness)).tolist() == ranks
+
+
+@pytest.mark.parametrize(
+    ("fitness", "scores"),
+    [
+        ([[1.0], [2.0], [3.0]], [-0.5, 0.0, 0.5]),  # one condition: the same whatever the share is
+        # ranks 3 1, 2 2, 1 3: what the mean calls equal is not, if a condition was sold for another
+        ([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]], [-0.25, 0.0, -0.25]),
+        # ranks 4 1 4, 3 2 2, 1 3 3, 2 4 1: means 3, 7/3, 7/3, 7/3, lowest 1, 2, 1, 1
+        (
+            [[4.0, 1.0, 9.0], [3.0, 2.0, 2.0], [1.0, 3.0, 3.0], [2.0, 4.0, 1.0]],
+            [(2.0 - 1) / 3 - 0.5, (13 / 6 - 1) / 3 - 0.5, *[(5 / 3 - 1) / 3 - 0.5] * 2],
+        ),
+    ],
+)
+def test_the_lowest_rank_counts_half_where_that_is_asked_for(fitness, scores):
+    assert centred_ranks(np.array(fitness), 0.5) == pytest.approx(scores, abs=1e-15)
+
+
+def test_one_condition_is_ranked_the_same_bit_for_bit_whatever_the_share_of_the_lowest():
+    fitness = np.random.default_rng(0).random((65, 1))
+    plain = centred_ranks(fitness).tobytes()
+    assert all(centred_ranks(fitness, share).tobytes() == plain for share in (0.1, 0.3, 1.0))
+
+
+def test_a_place_lost_in_the_worst_condition_weighs_as_much_as_k_and_one_won_in_another():
+    # Candidate 0 is last in its worst of three conditions; it gains a place there, or one elsewhere.
+    ranks = np.array([[1.0, 5.0, 5.0], [2.0, 6.0, 6.0], *[[r, r, r] for r in (3.0, 4.0, 7.0)]])
+    before = centred_ranks(ranks, 0.5)[0]
+    worst, other = ranks.copy(), ranks.copy()
+    worst[:2, 0] = 2.0, 1.0
+    other[:2, 1] = 6.0, 5.0
+    gain_there, gain_elsewhere = (centred_ranks(r, 0.5)[0] - before for r in (worst, other))
+    assert gain_there == pytest.approx((3 + 1) * gain_elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"optimiser": "lbfgs"}, "optimiser 'lbfgs' is unknown. Known: adam, sgd"),
+        ({"lowest": 1.5}, "lowest is 1.5; it must be 0 to 1"),
+        ({"lowest": math.nan}, "lowest is nan"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(fields, message):
+    with pytest.raises(TrainingError, match=message):
+        Evolution(replace(SPEC, **fields), np.zeros(2, dtype=np.float32))
+
+
+def test_plain_sgd_steps_along_the_gradient():
+    evolution = Evolution(replace(SPEC, optimiser="sgd"), np.zeros(5, dtype=np.float32))
+    fitness = np.array([[4.0], [1.0], [2.0], [3.0]])  # ranks 0.5, −0.5, −1/6, 1/6
+    evolution.tell([11, 12], fitness)
+    total = 1.0 * noise(11, 5).astype(float) - (1 / 3) * noise(12, 5).astype(float)
+    # the mean over 4 candidates of rank · noise / sigma, times the step; some float32 roundings
+    assert evolution.mean == pytest.approx(0.05 * total / (4 * 0.1), rel=1e-5)
 
 
 def test_noise_is_standard_normal_and_the_seed_decides_it():
@@ -123,15 +182,17 @@ def test_sigma_and_step_hold_then_decay_to_their_floors():
     assert steps == [0.5, 0.5, 0.25, 0.2, 0.2]
 
 
-def test_a_restored_evolution_goes_on_bit_for_bit():
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_a_restored_evolution_goes_on_bit_for_bit(optimiser):
+    spec = replace(SPEC, optimiser=optimiser, lowest=0.5)
     rng = np.random.default_rng(0)
     rounds = [
         ([int(s) for s in rng.integers(2**40, size=8)], rng.random((16, 2))) for _ in range(6)
     ]
-    one = Evolution(SPEC, np.zeros(7, dtype=np.float32))
+    one = Evolution(spec, np.zeros(7, dtype=np.float32))
     for seeds, fitness in rounds[:3]:
         one.tell(seeds, fitness)
-    other = Evolution(SPEC, np.ones(7, dtype=np.float32))
+    other = Evolution(spec, np.ones(7, dtype=np.float32))
     other.restore(one.generation, one.arrays())
     for seeds, fitness in rounds[3:]:
         one.tell(seeds, fitness)
@@ -168,6 +229,36 @@ def test_the_vector_is_laid_out_layer_by_layer_tensor_by_tensor():
     # eta is eta_max (0.1) times the logistic function; float32 rounding of three operations
     expected = [0.1 / (1.0 + math.exp(-value)) for value in vector[36:54]]
     assert rule.layers[0]["eta"].ravel() == pytest.approx(expected, rel=2**-20)
+
+
+def test_the_start_of_the_fast_preset_is_pinned():
+    """Rules are made anew from what their provenance says; eta is left out, exp is the platform's."""
+    layout = fast(seed=0, generations=1).spec.genome
+    vector = layout.start(np.random.default_rng((0, 0)))
+    rule = layout.rule(vector)
+    digest = hashlib.sha256(vector.tobytes())
+    for layer in rule.layers:
+        for name in "ABCD":
+            digest.update(layer[name].tobytes())
+    assert digest.hexdigest() == PINNED
+
+
+PINNED = "cdbf2bb35857ef60c0c8cb4d0adf133c81881d6958017a414b61a59c0c3cbe10"
+
+
+def test_of_a_kind_per_neuron_the_vector_holds_the_neurons_then_the_evolved_start():
+    layout = genome(kind="ABCD_eta_neuron", layer_sizes=(6, 2), initial=InitialSpec("evolved", 1.0))
+    assert layout.size == 5 * 6 + 5 * 2 + 12
+    vector = np.arange(layout.size, dtype=np.float32) / 64.0
+    rule = layout.rule(vector)
+    assert rule.neurons[0]["A"].tolist() == vector[:6].tolist()
+    assert rule.neurons[0]["D"].tolist() == vector[18:24].tolist()
+    assert rule.neurons[1]["C"].tolist() == vector[34:36].tolist()
+    assert rule.layers[0]["initial"].ravel().tolist() == vector[40:].tolist()
+    assert rule.n_parameters == layout.size
+    # eta_max (0.1) times the logistic function, of the mean of two neurons
+    eta = [0.1 / (1.0 + math.exp(-vector[k])) for k in (24, 38)]
+    assert rule.layers[0]["eta"][0, 0] == pytest.approx(sum(eta) / 2, rel=2**-20)
 
 
 def test_an_evolved_start_is_part_of_the_vector():

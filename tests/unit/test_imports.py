@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The directories that hold our packages, by the name under which they are imported.
 PACKAGES = {"hebb_controller": ROOT / "hebb_controller", "hebb_sim": ROOT / "sim"}
 
-BASE = frozenset({"errors", "share"})
+BASE = frozenset({"errors", "share", "stop_signals"})
 SEAM = BASE | {"robot", "signals"}
 CORE = SEAM | {"observation", "safety", "plasticity", "network"}
 RULE = CORE | {"contract", "json_fields", "rule", "rule_file", "signature", "tensor_file"}
@@ -30,6 +30,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "__init__": (TICK, frozenset()),
     "errors": (frozenset(), frozenset()),
     "share": (frozenset({"errors"}), frozenset()),
+    "stop_signals": (frozenset(), frozenset()),
     "robot": (SEAM, frozenset()),
     "signals": (SEAM, frozenset()),
     "observation": (CORE, frozenset()),
@@ -50,11 +51,12 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "record": (SEAM | {"record"}, frozenset()),
     "bridge": (SEAM | {"bridge"}, frozenset({"serial"})),
     "bridge.frame": (frozenset({"errors"}), frozenset()),
-    "node": (TICK | {"bridge", "node"}, frozenset({"rclpy"})),
+    "node": (TICK | {"bridge", "envelope", "node"}, frozenset({"rclpy"})),
     "train": (
         TICK | {"envelope", "golden", "recording", "train"},
         frozenset({"torch", "scipy", "tqdm"}),
     ),
+    "train.ray_executor": (TICK | {"train"}, frozenset({"ray"})),
     "hebb_sim": (TICK | {"hebb_sim"}, frozenset({"pybullet"})),
     "hebb_sim.sim_node": (TICK | {"hebb_sim"}, frozenset({"pybullet", "rclpy"})),
     "memory": (TICK, frozenset()),
@@ -63,10 +65,11 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "envelope": (RUN, frozenset()),
     "benchmark": (TICK, frozenset({"numba"})),
     "plots": (TICK | {"benchmark"}, frozenset({"matplotlib", "PIL"})),
+    "pictures": (TICK | {"train"}, frozenset({"matplotlib", "PIL"})),
     "demo": (TICK | {"demo", "node"}, frozenset({"rclpy"})),
     "cli": (
         TICK
-        | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "plots", "train"}
+        | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "pictures", "plots", "train"}
         | {"golden", "onnx_export", "recording", "rule_diff"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
@@ -101,6 +104,7 @@ GUARDED: Mapping[str, tuple[str, ...]] = {
     "PIL": (),
     "cryptography": (),
     "numba": ("llvmlite",),
+    "ray": (),
     "mcap": ("mcap_ros2",),
     "tests": ("conftest", "hypothesis", "pytest"),
 }
@@ -116,6 +120,7 @@ LIGHT = (
     "hebb_controller.train.executor",
     "hebb_controller.train.genome",
     "hebb_controller.train.metrics",
+    "hebb_controller.train.suite",
     "hebb_sim",
 )
 

@@ -13,7 +13,13 @@ from hebb_controller.observation import observation_size
 from hebb_controller.plasticity import RULE_KINDS
 from hebb_controller.robot import load_robot
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
-from hebb_controller.train.symmetry import Mirror, free_numbers, network_mirrors
+from hebb_controller.train.symmetry import (
+    Mirror,
+    free_numbers,
+    free_numbers_of_neurons,
+    network_mirrors,
+    repeated,
+)
 
 A1 = load_robot("a1")
 
@@ -24,9 +30,7 @@ def image(mirror, vector):
     return seen
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in RULE_KINDS if kind != "static" and not RULE_KINDS[kind].per_neuron]
-)
+@pytest.mark.parametrize("kind", [kind for kind in RULE_KINDS if kind != "static"])
 def test_a_symmetric_rule_answers_a_mirrored_run_by_mirrored_actions(kind):
     hidden = (8, 6)
     mirrors = network_mirrors(CHANNELS, A1, hidden)
@@ -80,6 +84,28 @@ def test_a_number_that_would_have_to_be_its_own_opposite_is_zero():
     for tensor, factor in {"A": 1, "B": 1, "C": 0, "D": 0, "eta": 1, "initial": 0}.items():
         assert free_numbers(middle, ahead, tensor)[1].tolist() == [[factor]], tensor
     assert free_numbers(middle, middle, "D")[1].tolist() == [[1]]
+
+
+def test_a_neuron_beside_a_sign_that_changes_has_no_coefficient_that_could_not_change_with_it():
+    pair = Mirror((1, 0), (1, 1))
+    mirrors = (Mirror((0, 1), (1, -1)), pair, pair, Mirror((1, 0), (-1, -1)))
+    factors = {
+        name: [free_numbers_of_neurons(mirrors, k, name)[1].tolist() for k in range(4)]
+        for name in ("A", "B", "C", "D", "eta")
+    }
+    one, none = [1.0, 1.0], [0.0, 0.0]
+    assert factors == {
+        "A": [one, one, one, one],
+        "B": [one, one, none, one],  # of layer 2: the last layer's signs change
+        "C": [one, none, one, one],  # of layer 1: an observation's sign changes
+        "D": [[1.0, 0.0], one, one, [1.0, -1.0]],
+        "eta": [one, one, one, one],
+    }
+
+
+def test_a_repeated_mirror_keeps_each_copy_to_itself():
+    mirror = repeated(Mirror((0, 2, 1), (-1, 1, 1)), 2)
+    assert image(mirror, np.arange(1.0, 7.0)).tolist() == [-1, 3, 2, -4, 6, 5]
 
 
 def test_an_evolved_start_may_be_symmetric_too():

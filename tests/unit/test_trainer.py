@@ -2,7 +2,13 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +17,7 @@ from toys import REWARD, InlineExecutor, ToyCondition, slide, toy_training
 from hebb_controller.errors import TrainingError
 from hebb_controller.train.checkpoint import NAME, load_checkpoint, save_checkpoint
 from hebb_controller.train.task import FAILED, Task, run_task
-from hebb_controller.train.trainer import LOG_NAME, Trainer
+from hebb_controller.train.trainer import LOG_NAME, Generation, Trainer, with_scalars
 
 
 def conditions(generation):
@@ -30,9 +36,10 @@ def train(directory, robot_file, *, generations=4, seed=7, resume=False, stop=No
     return trainer
 
 
-def log(directory):
-    """Return the log without wall times."""
+def log(directory, *, torn=False):
+    """Return the log without wall times; of a torn one, without the last line."""
     lines = (directory / LOG_NAME).read_text(encoding="utf-8").splitlines()
+    lines = lines[:-1] if torn else lines
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
@@ -66,6 +73,7 @@ def test_the_log_says_what_was_done(tmp_path, robot_file):
     for line in lines:
         assert line["best_fitness"] >= line["population_fitness"]
         assert all(math.isfinite(value) for value in line.values())
+        assert line["worst"] <= line["fitness"]
 
 
 def test_each_generation_is_rewarded_by_its_stage(tmp_path, robot_file):
@@ -161,6 +169,124 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
+# --- killed, interrupted, and a disk that is full ---
+
+CHILD = """
+import sys
+from pathlib import Path
+from toys import InlineExecutor, ToyCondition, slide, toy_training
+from hebb_controller.train.trainer import Trainer
+
+robot, directory, resume = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "resume"
+spec = toy_training(robot, generations=60)
+conditions = lambda generation: (ToyCondition(), ToyCondition())
+list(Trainer(spec, slide, conditions, directory, resume=resume).run(InlineExecutor))
+"""
+
+
+def killed_child(robot_file, directory, how, *, after):
+    """Train in a process of its own, and kill it as soon as some generations are logged."""
+    path = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, robot_file, str(directory), how],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+    )
+    while process.poll() is None and not (
+        (directory / NAME).exists() and len(log(directory, torn=True)) >= after
+    ):
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait(timeout=60) == -signal.SIGKILL
+
+
+def test_a_run_killed_with_minus_nine_ends_as_one_that_was_not_bit_for_bit(tmp_path, robot_file):
+    whole = train(tmp_path / "whole", robot_file, generations=60)
+    killed = tmp_path / "killed"
+    killed_child(robot_file, killed, "start", after=7)
+    killed_child(robot_file, killed, "resume", after=23)
+    assert 23 <= load_checkpoint(killed)[1]["generation"] + 1 < 60
+    ended = train(killed, robot_file, generations=60, resume=True)
+    assert ended.evolution.mean.tobytes() == whole.evolution.mean.tobytes()
+    assert log(killed) == log(tmp_path / "whole")
+    runs = [load_checkpoint(tmp_path / name) for name in ("killed", "whole")]
+    (a, one), (b, other) = runs
+    assert {k: v.tobytes() for k, v in a.items()} == {k: v.tobytes() for k, v in b.items()}
+    assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+@pytest.mark.parametrize("full", [f".{NAME}.partial", LOG_NAME])
+def test_a_full_disk_is_one_clear_error_and_the_last_checkpoint_stays(tmp_path, robot_file, full):
+    whole = train(tmp_path / "whole", robot_file)
+    directory = tmp_path / "run"
+    train(directory, robot_file, stop=2)
+    checkpoint, lines = (directory / NAME).read_bytes(), (directory / LOG_NAME).read_bytes()
+    trainer = Trainer(toy_training(robot_file), slide, conditions, directory, resume=True)
+    (directory / full).unlink(missing_ok=True)
+    (directory / full).symlink_to("/dev/full")  # every write fails with ENOSPC
+    with pytest.raises(TrainingError, match="cannot be written to: No space left on") as caught:
+        list(trainer.run(InlineExecutor))
+    assert "\n" not in str(caught.value)
+    assert (directory / NAME).read_bytes() == checkpoint
+    (directory / full).unlink(missing_ok=True)
+    if full == LOG_NAME:
+        (directory / full).write_bytes(lines)
+    again = train(directory, robot_file, resume=True)
+    assert again.evolution.mean.tobytes() == whole.evolution.mean.tobytes()
+    assert log(directory) == log(tmp_path / "whole")
+
+
+def test_a_directory_that_cannot_be_made_is_one_clear_error(tmp_path, robot_file):
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match="cannot be written to: Not a directory"):
+        train(tmp_path / "file" / "run", robot_file)
+
+
+def test_a_run_goes_back_to_its_checkpoint_after_an_interrupt_in_the_middle(tmp_path, robot_file):
+    whole = train(tmp_path / "whole", robot_file)
+    trainer = train(tmp_path / "run", robot_file, stop=2)
+    kept = trainer.evolution.mean.tobytes()
+    trainer.evolution.tell([1], np.array([[1.0], [0.0]]))  # half of a generation
+    assert trainer.rewind()
+    assert (trainer.evolution.mean.tobytes(), trainer.evolution.generation) == (kept, 2)
+    list(trainer.run(InlineExecutor))
+    assert trainer.evolution.mean.tobytes() == whole.evolution.mean.tobytes()
+
+
+def test_there_is_nothing_to_go_back_to_before_the_first_checkpoint(tmp_path, robot_file):
+    assert not train(tmp_path / "run", robot_file, stop=0).rewind()
+
+
+def test_a_checkpoint_of_a_release_without_the_newer_options_is_continued(tmp_path, robot_file):
+    whole = train(tmp_path / "whole", robot_file)
+    train(tmp_path / "old", robot_file, stop=2)
+    evolution = load_checkpoint(tmp_path / "old")[1]["spec"]["evolution"]
+    assert set(evolution) == {  # what the first release wrote
+        *("pairs", "hold", "sigma", "sigma_decay", "sigma_min", "step", "step_decay", "step_min")
+    }
+    assert train(tmp_path / "old", robot_file, resume=True).evolution.mean.tobytes() == (
+        whole.evolution.mean.tobytes()
+    )
+
+
+def test_scalars_of_a_continued_run_hide_what_was_not_saved(tmp_path, robot_file):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    trainer = train(tmp_path / "run", robot_file, generations=3)
+    assert trainer.ticks == 624
+    lines = [Generation(**line, seconds=1.0) for line in log(tmp_path / "run")]
+    board = tmp_path / "board"
+    assert list(with_scalars(lines, board, done=0)) == lines
+    assert list(with_scalars(lines[2:], board, done=2)) == lines[2:]
+    events = accumulator.EventAccumulator(str(board)).Reload()
+    assert [event.step for event in events.Scalars("ticks")] == [1, 2, 3]
+    assert [event.value for event in events.Scalars("ticks")] == [208, 416, 624]
+    fitness = [event.value for event in events.Scalars("fitness")]
+    assert fitness == pytest.approx([line.fitness for line in lines], rel=2**-23)  # float32
+    assert "worst" in events.Tags()["scalars"]
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match=r"scalars cannot be written: .*Not a directory"):
+        next(with_scalars(lines, tmp_path / "file" / "board", done=0))
+
+
 def test_episodes_that_are_not_finite_are_scored_and_do_not_spread(tmp_path, robot_file):
     trainer = train(tmp_path / "run", robot_file, spoil=True, generations=6)
     assert np.isfinite(trainer.evolution.mean).all()
@@ -170,24 +296,16 @@ def test_episodes_that_are_not_finite_are_scored_and_do_not_spread(tmp_path, rob
     assert all(math.isfinite(value) for line in lines for value in line.values())
 
 
-def task(robot_file, *, mean, candidates, spoil=False):
-    spec = toy_training(robot_file)
-    return Task(
-        spec.genome,
-        REWARD,
-        slide,
-        robot_file,
-        mean,
-        0.2,
-        tuple(candidates),
-        ((ToyCondition(spoil=spoil), 1), (ToyCondition(spoil=spoil), 2)),
-    )
+def score(robot_file, *, mean, candidates, spoil=False):
+    episodes = ((ToyCondition(spoil=spoil), 1), (ToyCondition(spoil=spoil), 2))
+    genome = toy_training(robot_file).genome
+    return run_task(Task(genome, REWARD, slide, robot_file, mean, 0.2, episodes), candidates)
 
 
 def test_a_candidate_that_is_no_rule_is_scored_as_failed_and_the_next_one_runs(robot_file):
     mean = np.zeros(24, dtype=np.float32)
     mean[3] = np.nan
-    scores = run_task(task(robot_file, mean=mean, candidates=[(1, 1), (1, -1)]))
+    scores = score(robot_file, mean=mean, candidates=[(1, 1), (1, -1)])
     assert [score.fitness for score in scores] == [(FAILED, FAILED)] * 2
     assert [score.ticks for score in scores] == [0, 0]
 
@@ -195,18 +313,16 @@ def test_a_candidate_that_is_no_rule_is_scored_as_failed_and_the_next_one_runs(r
 def test_scores_do_not_depend_on_which_other_candidates_share_the_task(robot_file):
     mean = np.linspace(-1, 1, 24, dtype=np.float32)
     candidates = [(5, 1), (5, -1), (6, 1), (0, 0)]
-    together = run_task(task(robot_file, mean=mean, candidates=candidates))
-    alone = [run_task(task(robot_file, mean=mean, candidates=[c]))[0] for c in candidates]
+    together = score(robot_file, mean=mean, candidates=candidates)
+    alone = [score(robot_file, mean=mean, candidates=[c])[0] for c in candidates]
     assert together == alone
     assert len({score.fitness for score in together}) == 4
 
 
 def test_a_failed_episode_is_worse_than_anything_an_episode_earns(robot_file):
     mean = np.zeros(24, dtype=np.float32)
-    plain = run_task(task(robot_file, mean=mean, candidates=[(s, 1) for s in range(6)]))
-    spoiled = run_task(
-        task(robot_file, mean=mean, candidates=[(s, 1) for s in range(6)], spoil=True)
-    )
+    plain = score(robot_file, mean=mean, candidates=[(s, 1) for s in range(6)])
+    spoiled = score(robot_file, mean=mean, candidates=[(s, 1) for s in range(6)], spoil=True)
     pairs = [
         (a, b)
         for one, other in zip(plain, spoiled, strict=True)

@@ -1,0 +1,147 @@
+"""Ray as a ``concurrent.futures.Executor``. Needs the ``ray`` extra.
+
+What is submitted is a function that is heavy (it holds the mean of the population) and the same many
+times over, and arguments that are small (seeds). The function goes to the object store once, from where
+each node fetches it once; the arguments go with each call, and numbers come back. A worker or a node
+that dies is Ray's to replace, and its calls are made again; when Ray gives up, the pool counts as
+broken, as with processes of this machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor, Future
+from typing import TypeVar
+
+import ray
+import ray.exceptions
+
+from ..errors import TrainingError
+from .executor import ExecutorFactory
+
+R = TypeVar("R")
+
+RETRIES = 3  # of a call whose worker or node died, before the pool counts as broken
+LOST = (
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.ObjectLostError,
+)
+
+
+def ray_cluster(address: str) -> ExecutorFactory:
+    """Return a factory of executors on a Ray cluster; each connects to it anew.
+
+    Args:
+        address: ``host:port``; ``auto`` for the cluster that this machine belongs to; ``local`` to start
+            one of this machine alone.
+    """
+
+    def make() -> Executor:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        on_main = threading.current_thread() is threading.main_thread()
+        kept = signal.getsignal(signal.SIGTERM)
+        try:
+            _knock(address)
+            ray.init(
+                address=address,
+                runtime_env={"env_vars": dict.fromkeys(threads, "1")},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise TrainingError(
+                f"ray:{address}: no Ray cluster answers: {reason.rstrip('.')}. "
+                f"Mend: start one with 'ray start --head', or use --cluster local."
+            ) from error
+        if on_main:
+            signal.signal(signal.SIGTERM, kept)  # Ray has put its own there
+        return RayExecutor()
+
+    return make
+
+
+def _knock(address: str) -> None:
+    """Raise OSError or ValueError at once where Ray would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+
+
+class RayExecutor(Executor):
+    """Runs functions on the Ray cluster that this process is connected to, one CPU each."""
+
+    def __init__(self) -> None:
+        self._call = ray.remote(num_cpus=1, max_retries=RETRIES)(_call)
+        self._function: object = None
+        self._stored: object = None
+        self._pending: set[object] = set()
+
+    def submit(
+        self, function: Callable[..., R], /, *arguments: object, **named: object
+    ) -> Future[R]:
+        """Return the future of ``function(*arguments, **named)``.
+
+        Args:
+            function: picklable. As long as it is the same object as in the call before, it is not sent
+                again.
+            arguments, named: picklable, and sent.
+        """
+        if function is not self._function:
+            self._stored, self._function = ray.put(function), function
+        reference = self._call.remote(self._stored, *arguments, **named)
+        self._pending.add(reference)
+        future: Future[R] = Future()
+        future.set_running_or_notify_cancel()
+
+        def settle(done: Future[R]) -> None:
+            self._pending.discard(reference)
+            error = done.exception()
+            if error is None:
+                future.set_result(done.result())
+            else:
+                future.set_exception(_translated(error))
+
+        reference.future().add_done_callback(settle)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Leave the cluster; what still runs there for this process is ended.
+
+        Args:
+            wait: let what was submitted end first.
+            cancel_futures: do not, in spite of ``wait``.
+        """
+        if wait and not cancel_futures and self._pending:
+            pending = list(self._pending)
+            ray.wait(pending, num_returns=len(pending))
+        ray.shutdown()
+
+
+def _call(function: Callable[..., R], *arguments: object, **named: object) -> R:
+    """Do the work, in a worker; Ray has put the function in the place of its reference."""
+    return function(*arguments, **named)
+
+
+def _translated(error: BaseException) -> BaseException:
+    """Return the error that a pool of this machine would raise in the place of Ray's."""
+    text = str(error)
+    if isinstance(error, LOST):
+        translated: BaseException = BrokenExecutor(f"Ray gave up: {text.partition(chr(10))[0]}")
+    elif isinstance(error, ray.exceptions.RaySystemError) and "ModuleNotFoundError" in text:
+        missing = text.strip().rpartition("\n")[2]
+        translated = TrainingError(
+            f"a Ray worker cannot load what it should run: {missing}. "
+            f"Mend: install the same hebb_controller, with the extras sim and ray, on every node."
+        )
+    else:
+        return error
+    translated.__cause__ = error
+    return translated
