@@ -2,35 +2,78 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
-from .options import example, json_option, robot_option, rule_argument, workers_option
+from ..errors import HebbError
+from ..train.suite import Source
+from .episodes import DAMAGE_ONSET, walk_episodes
+from .options import example, json_option, robot_option, workers_option
 
 if TYPE_CHECKING:
-    from hebb_sim.episode import Condition
-
     from ..record import EpisodeRecord
-    from ..recording import Recording
 
-# Kinds of damage that are tried, each on every leg in turn.
-DAMAGE_KINDS = ("weak:0.3", "limp", "locked")
-DAMAGE_ONSET = 5.0  # s
 SPEED_SPAN = 3.0  # s before the damage, and at the end, over which speeds are compared
-EPISODES_PER_TASK = 5
 
 
-@click.command(epilog=example("hebb evaluate rules/a1_walk.rule.safetensors --episodes 200"))
-@rule_argument
+# Options of one use that mean nothing in the other.
+ONE_RULE = ("damage_episodes", "duration", "record")
+SUITE = ("out", "speed_asked", "controls", "pictures")
+
+
+@click.command(
+    epilog=example(
+        "hebb evaluate rules/a1_walk.rule.safetensors --episodes 200",
+        "hebb evaluate rules/a1_walk.rule.safetensors --scenario limp_leg --out eval",
+        "hebb evaluate plastic='runs/p*/rule.rule.safetensors' examples.own_controller:trot --suite",
+    )
+)
+@click.argument("controllers", nargs=-1, required=True, metavar="CONTROLLER...")
 @robot_option
-@click.option("--episodes", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option(
+    "--episodes",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Undamaged ones; per scenario and controller if scenarios are given.",
+)
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    metavar="NAME|FILE.yaml",
+    help="Compare all controllers in this scenario; may be given several times.",
+)
+@click.option("--suite", is_flag=True, help="Compare them in every scenario that ships.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory for the scenarios' tables (JSON, Markdown) and plots.",
+)
+@click.option(
+    "--speed-asked",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=0.6,
+    show_default=True,
+    help="v* of the scenarios' measures, m/s.",
+)
+@click.option(
+    "--controls",
+    is_flag=True,
+    help="Also freeze, restore, transplant and lesion weights, and scramble coefficients.",
+)
+@click.option(
+    "--pictures",
+    is_flag=True,
+    help="Also draw the weights of the first controller, in the first scenario, into --out.",
+)
 @click.option(
     "--damage-episodes",
     type=click.IntRange(min=0),
@@ -43,7 +86,7 @@ EPISODES_PER_TASK = 5
     type=click.FloatRange(min=DAMAGE_ONSET + SPEED_SPAN),
     default=10.0,
     show_default=True,
-    help="Of an episode, s.",
+    help="Of an episode, s; scenarios have their own.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1_000_000, show_default=True)
 @click.option(
@@ -61,10 +104,18 @@ EPISODES_PER_TASK = 5
 )
 @workers_option
 @json_option
+@click.pass_context
 def evaluate(
-    rule: str,
+    context: click.Context,
+    controllers: tuple[str, ...],
     robot: str,
     episodes: int,
+    scenarios: tuple[str, ...],
+    suite: bool,
+    out: Path | None,
+    speed_asked: float,
+    controls: bool,
+    pictures: bool,
     damage_episodes: int,
     duration: float,
     seed: int,
@@ -73,101 +124,85 @@ def evaluate(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Walk a rule in simulation, whole and damaged, from new random weights every time."""
-    from hebb_sim.episode import Condition
+    """Walk controllers in simulation, whole and damaged, from new random weights every time.
 
-    from ..controller import controller_for
-    from ..recording import LAYOUT, save_recording
-    from ..robot import load_robot
-    from ..rule_file import load_rule
-    from ..tensor_file import check_name
-    from ..train.executor import TaskRunner, local_processes
+    A CONTROLLER is a rule file, a baseline file, or package.module:factory with factory(robot) ->
+    Controller. With scenarios there may be several, named by NAME=…; files that a pattern matches
+    (NAME='runs/*/rule.rule.safetensors') are training seeds of one contender.
+    """
+    if not suite and not scenarios:
+        if len(controllers) > 1:
+            raise click.UsageError(
+                "several controllers are compared by --scenario NAME or --suite."
+            )
+        _refuse(context, SUITE, "needs --scenario NAME or --suite")
+        records = walk_episodes(
+            Source(controllers[0], robot, plasticity_gain),
+            episodes=episodes,
+            damage_episodes=damage_episodes,
+            duration=duration,
+            seed=seed,
+            record=record,
+            workers=workers,
+        )
+        report = _report(records, DAMAGE_ONSET, duration)
+        click.echo(json.dumps(report, indent=2) if as_json else _table(report))
+        return
+    from hebb_sim.scenario import available_scenarios
 
-    if record is not None:
-        check_name(Path(record), LAYOUT)
-    spec = load_robot(robot)
-    controller_for(load_rule(rule), spec)  # fails here, once, if they do not fit
-    groups: dict[str, list[Condition]] = {"": [Condition(duration)] * episodes}
-    onset = DAMAGE_ONSET
-    for kind in DAMAGE_KINDS if damage_episodes else ():
-        groups[kind] = [
-            Condition(duration, damages, onset)
-            for damages in _damages(kind, list(spec.legs), damage_episodes, robot)
-        ]
-    tasks = [
-        EpisodesTask(rule, robot, plasticity_gain, tuple(part), seed + start)
-        for conditions in groups.values()
-        for start, part in _chunks(conditions, EPISODES_PER_TASK)
-    ]
-    bar = click.progressbar(length=len(tasks), label="Episodes", file=sys.stderr)
-    with TaskRunner(local_processes(workers)) as runner, bar:
-        parts = runner.map(run_episodes, tasks, on_result=lambda: bar.update(1))
-    done = iter([record for part in parts for record in part])
-    records = {kind: [next(done) for _ in group] for kind, group in groups.items()}
-    report = _report(records, onset, duration)
-    if record is not None:
-        save_recording(_record(tasks[0]), record)
-        click.echo(f"Recording of the first episode: {record}", err=True)
-    click.echo(json.dumps(report, indent=2) if as_json else _table(report))
+    from .suite import SuiteOptions, evaluate_suite, write
 
+    _refuse(context, ONE_RULE, "belongs to the evaluation without scenarios")
+    if pictures and out is None:
+        raise click.UsageError("--pictures needs --out DIR.")
+    needed = ["train.statistics"]
+    if out is not None:
+        make_directory(out)
+        needed.append("pictures")
+    for module in needed:  # what is not installed fails here, and not after all episodes
+        importlib.import_module(f"hebb_controller.{module}")
+    options = SuiteOptions(
+        controllers,
+        tuple(dict.fromkeys([*scenarios, *(available_scenarios() if suite else ())])),
+        robot=robot,
+        episodes=episodes,
+        seed=seed,
+        asked=speed_asked,
+        plasticity_gain=plasticity_gain,
+        controls=controls,
+        workers=workers,
+    )
+    evaluation = evaluate_suite(options)
+    click.echo(json.dumps(evaluation.report, indent=2) if as_json else evaluation.text)
+    if out is not None and evaluation.cells:
+        write(evaluation, out)
+        if pictures and not evaluation.stopped:
+            from .pictures import draw_pictures
 
-@dataclass(frozen=True)
-class EpisodesTask:
-    """A share of an evaluation: episodes with seeds that count up from ``first_seed``."""
-
-    rule: str
-    robot: str
-    plasticity_gain: float
-    conditions: tuple[Condition, ...]
-    first_seed: int
-
-
-def run_episodes(task: EpisodesTask) -> list[EpisodeRecord]:
-    """Return the record of every episode of a task, in order."""
-    from hebb_sim.episode import EpisodeRunner
-
-    from ..controller import controller_for
-    from ..robot import load_robot
-    from ..rule_file import load_rule
-
-    runner = EpisodeRunner(task.robot)
-    controller = controller_for(load_rule(task.rule), load_robot(task.robot))
-    controller.runtime.plasticity_gain = task.plasticity_gain
-    return [
-        runner(controller, condition, task.first_seed + i)
-        for i, condition in enumerate(task.conditions)
-    ]
+            trials = next(iter(evaluation.trials.values()))
+            draw_pictures(evaluation.contenders[0], trials, out)
+        click.echo(f"{out}/: {', '.join(sorted(p.name for p in out.iterdir()))}", err=True)
+    if evaluation.stopped:
+        click.echo("Stopped: these are the scenarios that were done.", err=True)
+        context.exit(130)
 
 
-def _record(task: EpisodesTask) -> Recording:
-    """Return a recording of the first episode of a task, walked once more: the same bits."""
-    from hebb_sim.episode import EpisodeRunner
+def make_directory(path: Path) -> None:
+    """Make a directory for what will be written, before anything is run.
 
-    from ..controller import controller_for
-    from ..recording import Recorder
-    from ..robot import load_robot
-    from ..rule_file import load_rule
-
-    rule = load_rule(task.rule)
-    controller = controller_for(rule, load_robot(task.robot))
-    recorder = Recorder(controller.runtime)
-    recorder.plasticity_gain = task.plasticity_gain
-    controller.runtime = recorder
-    EpisodeRunner(task.robot)(controller, task.conditions[0], task.first_seed)
-    return recorder.recording(rule)
+    Raises:
+        HebbError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HebbError(f"{path}: cannot be made: {error.strerror}.") from error
 
 
-def _damages(kind: str, legs: Sequence[str], count: int, robot: str) -> list[tuple[object, ...]]:
-    from hebb_sim.damage import parse_damages
-
-    from ..robot import load_robot
-
-    spec = load_robot(robot)
-    return [parse_damages(f"{legs[i % len(legs)]}:{kind}", spec) for i in range(count)]
-
-
-def _chunks(conditions: Sequence[Condition], size: int) -> list[tuple[int, Sequence[Condition]]]:
-    return [(i, conditions[i : i + size]) for i in range(0, len(conditions), size)]
+def _refuse(context: click.Context, names: Sequence[str], why: str) -> None:
+    for name in names:
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name.replace('_', '-')} {why}.")
 
 
 def _report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,12 @@ from ..record import EpisodeRecord
 from ..robot import FloatArray
 
 SPEED_WINDOW = 0.25  # s, over which speed is averaged
+SPAN = 3.0  # s before the damage, and at the end, over which speeds are compared
+RECOVERY_WINDOW = 1.5  # s, over which speed is averaged to see whether it has recovered
+RECOVERED = 0.7  # of the speed asked for
+ABLE = 0.8  # of the speed asked for: who is slower before the damage has nothing to retain
+GRID = 0.1  # s between the points of the trace around a damage
+TRACE_WINDOW = 0.5  # s, over which the speed of a point of the trace is averaged
 
 
 @dataclass(frozen=True)
@@ -89,3 +96,96 @@ def speed_between(record: EpisodeRecord, start: float, stop: float) -> float:
 def final_heading(record: EpisodeRecord) -> float:
     """Return |heading| at the end of the episode, rad."""
     return abs(float(record.heading[-1])) if record.ticks else 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the measures around a damage need to know of one episode.
+
+    Attributes:
+        before: v0, mean speed over the ``SPAN`` before the damage, m/s.
+        after: v∞, mean speed over the last ``SPAN``, m/s; 0 after a fall.
+        recovery: s from the damage until the speed stays recovered; None if it never does.
+        watched: s from the damage to the last moment at which recovery would have been seen.
+        fallen: whether the episode ended by a fall.
+        trace: speed every ``GRID`` from ``SPAN`` before the damage on, m/s; see
+            :func:`speed_trace`.
+    """
+
+    before: float
+    after: float
+    recovery: float | None
+    watched: float
+    fallen: bool
+    trace: FloatArray
+
+
+def outcome(record: EpisodeRecord, onset: float, *, asked: float) -> Outcome:
+    """Return the measures of one episode around a damage.
+
+    Args:
+        record: the episode.
+        onset: of the damage, s since the start; of an episode without one, the moment to compare at.
+        asked: v*, the speed asked for, m/s.
+    """
+    end = record.duration
+    return Outcome(
+        before=speed_between(record, max(onset - SPAN, 0.0), onset),
+        after=0.0 if record.fallen else speed_between(record, end - SPAN, end),
+        recovery=recovery_time(record, onset, asked=asked),
+        watched=end - RECOVERY_WINDOW - onset,
+        fallen=record.fallen,
+        trace=speed_trace(record, onset),
+    )
+
+
+def recovery_time(record: EpisodeRecord, onset: float, *, asked: float) -> float | None:
+    """Return the s after the damage from which every mean over ``RECOVERY_WINDOW`` is fast enough.
+
+    Each window begins at or after the damage; fast enough is ``RECOVERED`` of the speed asked for.
+    Whoever never slows down recovers after 0 s; whoever falls, or is too slow in the last window,
+    never does: None.
+    """
+    if record.fallen:
+        return None
+    window = max(round(RECOVERY_WINDOW / record.period), 1)
+    first = round(onset / record.period)
+    path = np.concatenate([[0.0], record.position[:, 0]])[first:]
+    speeds = (path[window:] - path[:-window]) / (window * record.period)
+    slow = np.flatnonzero(~(speeds >= RECOVERED * asked - 1e-9))  # so that nan is slow
+    start = int(slow[-1]) + 1 if len(slow) else 0
+    return start * record.period if start < len(speeds) else None
+
+
+def speed_trace(record: EpisodeRecord, onset: float) -> FloatArray:
+    """Return the speed every ``GRID`` from ``SPAN`` before the damage to the planned end, m/s.
+
+    Each is a mean over the ``TRACE_WINDOW`` before it. A robot that fell stands still; moments before
+    the start of the episode are nan.
+    """
+    times = onset - SPAN + GRID * np.arange(int((record.duration - onset + SPAN) / GRID + 1e-9) + 1)
+    path = np.concatenate([[0.0], record.position[:, 0]])
+    stops = np.rint(times / record.period).astype(np.int64)
+    starts = np.rint((times - TRACE_WINDOW) / record.period).astype(np.int64)
+    rows = np.clip(np.stack([starts, stops]), 0, record.ticks)
+    speed: FloatArray = (path[rows[1]] - path[rows[0]]) / TRACE_WINDOW
+    speed[starts < 0] = np.nan
+    return speed
+
+
+def retained_speed(outcomes: Sequence[Outcome], *, asked: float) -> float | None:
+    """Return mean v∞ / mean v0: a ratio of means, not a mean of ratios.
+
+    None for a controller whose mean v0 is below ``ABLE`` of the speed asked for: it has nothing to
+    retain.
+    """
+    if not outcomes:
+        return None
+    before = float(np.mean([o.before for o in outcomes]))
+    after = float(np.mean([o.after for o in outcomes]))
+    return after / before if before >= ABLE * asked else None
+
+
+def fall_rate(outcomes: Sequence[Outcome]) -> float:
+    """Return the share of episodes that ended by a fall."""
+    return float(np.mean([o.fallen for o in outcomes]))

@@ -229,7 +229,7 @@ def test_a_process_has_one_world_for_a_robot():
 
 
 def test_the_number_of_workers_does_not_matter(tmp_path, a1, a1_rule, conditions, alone):
-    from hebb_controller.cli.evaluate import EpisodesTask, run_episodes
+    from hebb_controller.cli.episodes import EpisodesTask, run_episodes
 
     path = tmp_path / "a1.rule.safetensors"
     save_rule(a1_rule, path)

@@ -7,12 +7,19 @@ import pytest
 from toys import make_record
 
 from hebb_controller.train.metrics import (
+    GRID,
     SPEED_WINDOW,
+    Outcome,
     RewardSpec,
+    fall_rate,
     final_heading,
     fitness,
     mean_speed,
+    outcome,
+    recovery_time,
+    retained_speed,
     speed_between,
+    speed_trace,
     velocity,
 )
 
@@ -122,3 +129,78 @@ def test_time_lost_by_a_fall_is_standing_still():
 
 def test_heading_at_the_end_is_a_size():
     assert final_heading(straight(0.0, heading=np.array([0.0] * 7 + [-0.25]))) == 0.25
+
+
+# --- around a damage ---
+
+
+def walk(*legs, period=0.125, **fields):
+    """Return an episode that goes on at each (speed in m/s, seconds) in turn."""
+    steps = [speed * period for speed, seconds in legs for _ in range(round(seconds / period))]
+    return make_record([(x, 0.0, 0.0) for x in np.cumsum(steps)], period=period, **fields)
+
+
+def test_speeds_before_and_after_are_means_over_3_s():
+    # the damage comes at 5 s; from 2 to 5 s it walks 1, 1 and 0.25 m
+    record = walk((9, 2), (1, 2), (0.25, 1), (7, 4), (0.5, 1.5), (0.25, 1.5))
+    around = outcome(record, 5.0, asked=1.0)
+    assert around.before == 0.75
+    assert around.after == 0.375
+    assert around.watched == 5.5  # of 12 s, the last window of 1.5 s begins at 10.5
+
+
+def test_after_a_fall_the_speed_is_0_however_far_it_came():
+    record = walk((1, 10), duration=11.0, fallen=True)
+    around = outcome(record, 5.0, asked=1.0)
+    assert (around.before, around.after, around.recovery, around.fallen) == (1.0, 0.0, None, True)
+
+
+def test_recovery_is_the_moment_from_which_1_5_s_means_stay_fast_enough():
+    # It stands for 2 s. A window of 12 ticks may hold 3 standing ones: 9/12 ≥ 0.7 > 8/12. So the
+    # first that will do begins 3 ticks before the end of standing: 13 of its 16 ticks.
+    record = walk((1, 5), (0, 2), (1, 4))
+    assert recovery_time(record, 5.0, asked=1.0) == 13 * 0.125
+    # a second stop of 0.5 s, 4 ticks, starts it anew: the window has to begin after one of them
+    record = walk((1, 5), (0, 2), (1, 2), (0, 0.5), (1, 4))
+    assert recovery_time(record, 5.0, asked=1.0) == 4.0 + 0.125
+
+
+def test_whoever_never_slows_down_recovers_at_once_and_who_ends_slow_never():
+    assert recovery_time(walk((1, 10)), 5.0, asked=1.0) == 0.0
+    assert recovery_time(walk((0.7, 10)), 5.0, asked=1.0) == 0.0
+    assert recovery_time(walk((0.69, 10)), 5.0, asked=1.0) is None
+    assert recovery_time(walk((1, 5), (0, 1), (1, 3), (0, 1)), 5.0, asked=1.0) is None
+    assert recovery_time(walk((1, 9), duration=10.0, fallen=True), 5.0, asked=1.0) is None
+    assert recovery_time(walk((math.nan, 10)), 5.0, asked=1.0) is None
+
+
+def test_the_trace_is_a_mean_over_half_a_second_every_tenth():
+    assert GRID == 0.1
+    # 20 ms a tick; the damage at 4 s; it falls at 6 of 8 s
+    record = walk((1, 4), (0.5, 2), period=0.02, duration=8.0, fallen=True)
+    trace = speed_trace(record, 4.0)
+    assert len(trace) == 71  # −3 to 4 s
+    assert trace[[0, 30]] == pytest.approx([1.0, 1.0])
+    assert trace[32] == pytest.approx((0.3 * 1.0 + 0.2 * 0.5) / 0.5)
+    assert trace[[35, 50, 55, 70]] == pytest.approx([0.5, 0.5, 0.0, 0.0])
+    assert np.isnan(speed_trace(record, 3.2)[:3]).all()  # 0.2 to 0.4 s look back before the start
+    assert speed_trace(record, 3.2)[3] == pytest.approx(1.0)
+
+
+def made(before, after, *, fallen=False):
+    return Outcome(before, after, None, 5.0, fallen, np.zeros(0))
+
+
+def test_retained_speed_is_a_ratio_of_means():
+    # the mean of the ratios would be (1 + 1/3) / 2
+    assert retained_speed([made(1.0, 1.0), made(3.0, 1.0)], asked=1.0) == 0.5
+
+
+def test_who_is_slow_before_the_damage_has_nothing_to_retain():
+    assert retained_speed([made(1.0, 0.5), made(0.5, 0.5)], asked=1.0) is None  # 0.75 < 0.8
+    assert retained_speed([made(1.0, 0.5), made(0.5, 0.5)], asked=0.9) == pytest.approx(2 / 3)
+    assert retained_speed([], asked=1.0) is None
+
+
+def test_the_fall_rate_is_a_share():
+    assert fall_rate([made(1, 0, fallen=True), made(1, 1), made(1, 1), made(1, 1)]) == 0.25

@@ -13,7 +13,7 @@ from rule_bytes import rule_bytes
 from toys import toy_rule, update_spec
 
 from hebb_controller import cli
-from hebb_controller.cli.evaluate import EpisodesTask, _record
+from hebb_controller.cli.episodes import EpisodesTask, record_first
 from hebb_controller.errors import RuleFileError
 from hebb_controller.recording import (
     Recorder,
@@ -297,7 +297,7 @@ def test_an_episode_of_an_evaluation_is_recorded_and_repeated():
 
     path = shipped("rules", "a1_walk.rule.safetensors")
     task = EpisodesTask(str(path), "a1", 0.5, (Condition(duration=0.5), Condition(1.0)), 3)
-    recording = _record(task)
+    recording = record_first(task)
     assert recording.observation.shape == (25, 46)
     assert set(recording.gain) == {0.5}
     assert replayed(path, recording).same

@@ -1,0 +1,294 @@
+"""What ``hebb evaluate`` does with scenarios: read, run, tabulate, write."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from ..errors import HebbError, ScenarioError
+from ..robot import FloatArray, RobotSpec, load_robot
+from ..train.adaptation import (
+    LATER,
+    Adaptation,
+    ControlTrial,
+    adaptation,
+    control_shares,
+    run_control_share,
+)
+from ..train.controls import Scrambled
+from ..train.executor import TaskRunner, local_processes
+from ..train.metrics import RECOVERY_WINDOW, SPAN
+from ..train.suite import (
+    TEST_SEEDS,
+    Cell,
+    Contender,
+    Row,
+    Source,
+    Trial,
+    contrasts,
+    count_shares,
+    run_suite,
+)
+from ..train.tables import tables
+
+if TYPE_CHECKING:
+    from hebb_sim.condition import Condition
+
+SHAM_ONSET = 5.0  # s; where nothing happens, before and after this moment are compared
+DRAW_STREAM = 2  # of an episode's seed; its pose takes 0, its weights 1
+LAST_SEED = 2**32  # above it the streams of a seed would be those of others
+NOT_A_NAME = set("/\\*?:")
+
+
+@dataclass(frozen=True)
+class SuiteOptions:
+    """What was asked for.
+
+    Attributes:
+        controllers: ``[NAME=]FILE``, ``[NAME=]PATTERN`` or ``[NAME=]package.module:factory`` each.
+        scenarios: names or paths.
+        robot: name of the robot spec.
+        episodes: per scenario and training seed.
+        seed: of the first episode, from ``TEST_SEEDS`` on.
+        asked: v*, m/s.
+        plasticity_gain: factor on every weight change.
+        controls: whether to play them.
+        workers: processes.
+    """
+
+    controllers: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    robot: str
+    episodes: int
+    seed: int
+    asked: float
+    plasticity_gain: float
+    controls: bool
+    workers: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of it.
+
+    Attributes:
+        settings: that it was run with.
+        contenders: who was asked for.
+        trials: scenario -> the episodes that everyone went through.
+        cells: with every outcome.
+        rows: the measures of the cells.
+        contrasts: between each two contenders.
+        controls: what they say, if they were played.
+        stopped: whether Ctrl-C came before all was done; then there are the scenarios that were.
+    """
+
+    settings: Row
+    contenders: list[Contender]
+    trials: dict[str, list[Trial[Condition]]]
+    cells: list[Cell]
+    rows: list[Row]
+    contrasts: list[Row]
+    controls: list[Adaptation]
+    stopped: bool
+
+    @property
+    def report(self) -> Row:
+        """What is printed as JSON."""
+        controls = [asdict(one) for one in self.controls]
+        return {
+            **self.settings,
+            "cells": self.rows,
+            "contrasts": self.contrasts,
+            "controls": controls,
+        }
+
+    @property
+    def text(self) -> str:
+        """The same as Markdown tables."""
+        return tables(self.rows, self.contrasts, self.controls)
+
+
+def evaluate_suite(options: SuiteOptions) -> Evaluation:
+    """Return the measures of all controllers in all scenarios.
+
+    Raises:
+        HebbError: a controller or scenario cannot be used; said before anything is run.
+    """
+    from hebb_sim.episode import EpisodeRunner
+
+    if options.seed + options.episodes > LAST_SEED - TEST_SEEDS:
+        raise HebbError(f"--seed {options.seed}: at most {LAST_SEED - TEST_SEEDS} with scenarios.")
+    spec = load_robot(options.robot)
+    contenders = [_contender(text, options) for text in options.controllers]
+    names = [contender.name for contender in contenders]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise HebbError(f"two controllers are called '{min(twice)}'. Mend: NAME=FILE names them.")
+    for contender in contenders:
+        for factory in contender.factories:
+            factory()  # fails here, once, if it does not fit
+    trials = {Path(name).stem: _trials(name, spec, options) for name in options.scenarios}
+    if len(trials) < len(options.scenarios):
+        raise ScenarioError("two scenarios have the same name. Mend: rename one of the files.")
+    control_trials = {
+        name: [_control_trial(trial, spec) for trial in some]
+        for name, some in trials.items()
+        if options.controls and all(trial.condition.damages for trial in some)
+    }
+    everyone = [*contenders, *(_scrambled(contenders) if options.controls else ())]
+    runner = EpisodeRunner(options.robot)
+    rng = np.random.default_rng(options.seed)
+    shares = {
+        (name, number): control_shares(contender, some, runner)
+        for name, some in control_trials.items()
+        for number, contender in enumerate(contenders)
+    }
+    count = count_shares(everyone, trials) + sum(map(len, shares.values()))
+    bar = click.progressbar(length=count, label="Shares of episodes", file=sys.stderr)
+    cells: list[Cell] = []
+    parts: list[FloatArray] = []
+    stopped = True
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with TaskRunner(local_processes(options.workers)) as pool, bar:
+
+            def step() -> None:
+                bar.update(1)
+
+            with contextlib.suppress(KeyboardInterrupt):
+                for name, some in trials.items():
+                    here = {name: some}
+                    cells += run_suite(
+                        everyone, here, runner, pool, asked=options.asked, on_result=step
+                    )
+                tasks = [share for group in shares.values() for share in group]
+                parts = pool.map(run_control_share, tasks, on_result=step)
+                stopped = False
+            # The workers finish what they have begun. An impatient second Ctrl-C would break the
+            # wait for them, lose what is done, and leave a process that never ends.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    done = iter(parts)
+    controls = []
+    for (scenario, number), group in shares.items() if parts else ():
+        contender = contenders[number]
+        found = [next(done) for _ in group]
+        each = len(found) // len(contender.factories)
+        seeds = [np.concatenate(found[i : i + each]) for i in range(0, len(found), each)]
+        controls.append(adaptation(scenario, contender.name, seeds, rng))
+    settings: Row = {
+        "robot": options.robot,
+        "speed_asked": options.asked,
+        "first_seed": TEST_SEEDS + options.seed,
+        "plasticity_gain": options.plasticity_gain,
+    }
+    rows = [cell.row(rng) for cell in cells]
+    return Evaluation(
+        settings, contenders, trials, cells, rows, contrasts(cells), controls, stopped=stopped
+    )
+
+
+def _contender(text: str, options: SuiteOptions) -> Contender:
+    name, equals, rest = text.partition("=")
+    if not equals or Path(text).exists() or NOT_A_NAME & set(name):
+        name, rest = "", text
+    found = sorted(glob.glob(rest)) if any(c in rest for c in "*?[") else [rest]  # noqa: PTH207
+    if not found:
+        raise HebbError(f"{rest}: no such file.")
+    sources = [Source(path, options.robot, options.plasticity_gain) for path in found]
+    if not name:
+        name = Path(rest).name if sources[0].is_file else rest
+        name = name.removesuffix(".rule.safetensors").removesuffix(".baseline.safetensors")
+    return Contender(name, sources)
+
+
+def _trials(name: str, robot: RobotSpec, options: SuiteOptions) -> list[Trial[Condition]]:
+    from hebb_sim.scenario import load_scenario
+
+    scenario = load_scenario(name, robot)
+    trials = []
+    for seed in range(TEST_SEEDS + options.seed, TEST_SEEDS + options.seed + options.episodes):
+        condition = scenario.draw(np.random.default_rng((seed, DRAW_STREAM)))
+        onset = condition.onset if condition.damages else SHAM_ONSET
+        if not SPAN <= onset <= condition.duration - SPAN:
+            raise ScenarioError(
+                f"{name}: what is compared begins at {onset:g} of {condition.duration:g} s; "
+                f"it needs {SPAN:g} s before it and {SPAN:g} s after it."
+            )
+        if options.controls and onset + LATER + RECOVERY_WINDOW > condition.duration:
+            raise ScenarioError(
+                f"{name}: the controls need {LATER + RECOVERY_WINDOW:g} s after what is compared "
+                f"begins, at {onset:g} of {condition.duration:g} s."
+            )
+        trials.append(Trial(condition, onset, seed))
+    return trials
+
+
+def _control_trial(trial: Trial[Condition], robot: RobotSpec) -> ControlTrial[Condition]:
+    condition = trial.condition
+    return ControlTrial(
+        damaged=condition,
+        whole=replace(condition, damages=(), spells=()),
+        other=_on_another_leg(condition, robot),
+        onset=trial.onset,
+        seed=trial.seed,
+    )
+
+
+def _on_another_leg(condition: Condition, robot: RobotSpec) -> Condition | None:
+    """Return the condition with its damages on the next leg; None where they are on no leg."""
+    legs = list(robot.legs)
+    moved = []
+    for damage in condition.damages:
+        if damage.part in legs:
+            part = legs[(legs.index(damage.part) + 1) % len(legs)]
+        elif damage.part in robot.joint_names:
+            joint = robot.joint_names.index(damage.part)
+            leg = next((i for i, name in enumerate(legs) if joint in robot.legs[name]), None)
+            if leg is None:
+                return None
+            place = robot.legs[legs[leg]].index(joint)
+            part = robot.joint_names[robot.legs[legs[(leg + 1) % len(legs)]][place]]
+        else:
+            return None
+        moved.append(replace(damage, part=part))
+    return replace(condition, damages=tuple(moved))
+
+
+def _scrambled(contenders: Sequence[Contender]) -> list[Contender]:
+    found = []
+    for contender in contenders:
+        sources = [f for f in contender.factories if isinstance(f, Source) and f.is_plastic]
+        for how in ("random", "shuffled") if sources else ():
+            rules = [Scrambled(s.text, s.robot, how, seed) for seed, s in enumerate(sources)]
+            found.append(Contender(f"{contender.name} ({how})", rules))
+    return found
+
+
+def write(evaluation: Evaluation, directory: Path) -> None:
+    """Write ``evaluation.json``, ``evaluation.md`` and the plots.
+
+    Raises:
+        HebbError: something cannot be written.
+    """
+    from .. import pictures
+
+    text = json.dumps(evaluation.report, indent=2)
+    try:
+        (directory / "evaluation.json").write_text(text + "\n", encoding="utf-8")
+        (directory / "evaluation.md").write_text(evaluation.text + "\n", encoding="utf-8")
+        pictures.speed_around_damage(evaluation.cells, directory / "speed.png")
+        pictures.retained_by_kind(evaluation.rows, directory / "retained.png")
+        pictures.recovery_curves(evaluation.cells, directory / "recovery.png")
+    except OSError as error:
+        raise HebbError(f"{directory}: cannot be written: {error.strerror}.") from error

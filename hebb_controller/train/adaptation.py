@@ -1,0 +1,257 @@
+"""Is it adaptation? One episode is played under every control, and the differences are reported.
+
+Freezing an undamaged walker may cost speed, too, so what freezing costs a damaged one proves nothing by
+itself: the interaction of the two does. And what was learned after the damage is frozen, taken away,
+or exchanged for what was learned for another leg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic
+
+import numpy as np
+
+from ..controller import Controller
+from ..record import EpisodeRecord
+from ..robot import FloatArray
+from ..runtime.base import State
+from .controls import Freeze, Intervened, Intervention, Keep, Lesion, Put, second_layer
+from .metrics import RECOVERY_WINDOW, SPAN, speed_between
+from .suite import Contender, Factory
+from .task import C, Evaluate
+
+LATER = 3.0  # s after the damage, when weights have adapted if they ever do
+STANDS = 0.05  # m/s; of a mean speed below it no share is worth stating
+ARMS = (
+    "damaged",
+    "damaged_frozen",
+    "whole",
+    "whole_frozen",
+    "freeze",
+    "restore",
+    "transplant",
+    "lesion",
+)
+EPISODES_PER_SHARE = 2
+
+
+@dataclass(frozen=True)
+class ControlTrial(Generic[C]):
+    """An episode with a damage, and its relatives.
+
+    Attributes:
+        damaged: what happens in it.
+        whole: the same without the damage.
+        other: the same with the damage on another leg; None where there is no such thing.
+        onset: of the damage, s.
+        seed: of the pose and the initial weights, in all of them.
+    """
+
+    damaged: C
+    whole: C
+    other: C | None
+    onset: float
+    seed: int
+
+
+def run_controls(
+    controller: Controller, trial: ControlTrial[C], evaluate: Evaluate[C]
+) -> dict[str, EpisodeRecord]:
+    """Return the record of the episode under every control that applies, by name.
+
+    ``damaged``, ``damaged_frozen``, ``whole``, ``whole_frozen``: the 2×2, frozen at the onset.
+    ``freeze``, ``restore``, ``transplant``: done to a damaged robot ``LATER`` after the onset, the last
+    one only where the donor was still walking then. ``lesion``: the second layer of a whole robot, at
+    the onset; only of networks that say where it lies.
+
+    Args:
+        controller: is left as it was.
+        trial: the episode.
+        evaluate: runs it.
+    """
+    period = controller.interface.period
+    at, later = round(trial.onset / period), round((trial.onset + LATER) / period)
+    runtime = controller.runtime
+
+    def play(
+        condition: C, *what: Intervention, kept: Mapping[str, State] | None = None
+    ) -> tuple[EpisodeRecord, dict[str, State]]:
+        intervened = Intervened(runtime, what, kept=kept)
+        gain = runtime.plasticity_gain
+        controller.runtime = intervened
+        try:
+            return evaluate(controller, condition, trial.seed), intervened.kept
+        finally:
+            controller.runtime = runtime
+            runtime.plasticity_gain = gain
+
+    records = {
+        "damaged": play(trial.damaged)[0],
+        "damaged_frozen": play(trial.damaged, Freeze(at))[0],
+        "whole": play(trial.whole)[0],
+        "whole_frozen": play(trial.whole, Freeze(at))[0],
+        "freeze": play(trial.damaged, Freeze(later))[0],
+        "restore": play(trial.damaged, Keep(at, "before"), Put(later, "before"))[0],
+    }
+    if trial.other is not None:
+        _, kept = play(trial.other, Keep(later, "other"))
+        if "other" in kept:
+            records["transplant"] = play(trial.damaged, Put(later, "other"), kept=kept)[0]
+    part = second_layer(runtime)
+    if part is not None:
+        records["lesion"] = play(trial.whole, Lesion(at, part))[0]
+    return records
+
+
+@dataclass(frozen=True)
+class ControlShare(Generic[C]):
+    """What a worker does at once: one controller, a few episodes under every control."""
+
+    factory: Factory
+    trials: tuple[ControlTrial[C], ...]
+    evaluate: Evaluate[C]
+
+
+def control_shares(
+    contender: Contender, trials: Sequence[ControlTrial[C]], evaluate: Evaluate[C]
+) -> list[ControlShare[C]]:
+    """Return the shares of all training seeds of a contender, one seed after the other."""
+    size = EPISODES_PER_SHARE
+    return [
+        ControlShare(factory, tuple(trials[i : i + size]), evaluate)
+        for factory in contender.factories
+        for i in range(0, len(trials), size)
+    ]
+
+
+def run_control_share(share: ControlShare[C]) -> FloatArray:
+    """Return (episodes, arms, 3) speeds: see :func:`speeds`."""
+    controller = share.factory()
+    return np.array(
+        [speeds(run_controls(controller, t, share.evaluate), t.onset) for t in share.trials]
+    )
+
+
+def speeds(records: Mapping[str, EpisodeRecord], onset: float) -> FloatArray:
+    """Return (arms, 3) per arm v∞, the mean over 1.5 s from ``LATER`` on, and over the last 1.5 s, m/s.
+
+    Time lost by a fall is standing still; after one, v∞ and the last are 0. Arms that were not played are nan, and so are those that begin ``LATER``,
+    or the lesion, if the robot that they begin with had fallen by then.
+    """
+    up = {
+        base: records[base].ticks * records[base].period > moment
+        for base, moment in (("damaged", onset + LATER), ("whole", onset))
+    }
+    table: FloatArray = np.full((len(ARMS), 3), np.nan)
+    for row, arm in enumerate(ARMS):
+        base = BASE.get(arm)
+        if arm not in records or (base is not None and not up[base]):
+            continue
+        record = records[arm]
+        end, fallen = record.duration, record.fallen
+        table[row] = (
+            0.0 if fallen else speed_between(record, end - SPAN, end),
+            speed_between(record, onset + LATER, onset + LATER + RECOVERY_WINDOW),
+            0.0 if fallen else speed_between(record, end - RECOVERY_WINDOW, end),
+        )
+    return table
+
+
+BASE: Mapping[str, str] = {
+    "freeze": "damaged",
+    "restore": "damaged",
+    "transplant": "damaged",
+    "lesion": "whole",
+}
+"""With what each intervention is compared: the same episodes without it."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What an intervention leaves of the speed.
+
+    Attributes:
+        episodes: in which it was played.
+        soon: from ``LATER`` after the damage on, over 1.5 s; None where there is no speed to keep.
+        late: over the last 1.5 s.
+    """
+
+    episodes: int
+    soon: Estimate | None
+    late: Estimate | None
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What the controls say of one contender in one scenario.
+
+    Attributes:
+        scenario: its name.
+        controller: the contender's name.
+        episodes: under each control.
+        speed_after: v∞ in the 2×2, by the name of the arm, m/s.
+        interaction: what freezing costs a damaged robot beyond what it costs a whole one, m/s.
+        interventions: by the name of the arm.
+    """
+
+    scenario: str
+    controller: str
+    episodes: int
+    speed_after: Mapping[str, float]
+    interaction: Estimate
+    interventions: Mapping[str, Kept]
+
+
+def adaptation(
+    scenario: str, controller: str, seeds: Sequence[FloatArray], rng: np.random.Generator
+) -> Adaptation:
+    """Return what the controls say.
+
+    Args:
+        scenario: its name.
+        controller: the contender's name.
+        seeds: per training seed (episodes, arms, 3), as :func:`run_control_share` returns.
+        rng: for the bootstrap.
+    """
+    from .statistics import bootstrap_means, percentile_interval
+
+    factorial = [seed[:, :4, 0] for seed in seeds]
+    means = np.mean([rows.mean(axis=0) for rows in factorial], axis=0)
+    contrast = np.array([1.0, -1.0, -1.0, 1.0])
+    interval = percentile_interval(bootstrap_means(factorial, rng) @ contrast)
+    return Adaptation(
+        scenario,
+        controller,
+        episodes=sum(len(seed) for seed in seeds),
+        speed_after=dict(zip(ARMS[:4], means.tolist(), strict=True)),
+        interaction=Estimate(float(means @ contrast), *interval),
+        interventions={arm: _kept(seeds, arm, rng) for arm in BASE},
+    )
+
+
+def _kept(seeds: Sequence[FloatArray], arm: str, rng: np.random.Generator) -> Kept:
+    ours, base = ARMS.index(arm), ARMS.index(BASE[arm])
+    played = [seed[np.isfinite(seed[:, ours, 0])] for seed in seeds]
+    played = [seed for seed in played if len(seed)]
+    soon, late = (_share([p[:, [ours, base], column] for p in played], rng) for column in (1, 2))
+    return Kept(sum(len(seed) for seed in played), soon, late)
+
+
+def _share(pairs: Sequence[FloatArray], rng: np.random.Generator) -> Estimate | None:
+    from .statistics import ratio_interval
+
+    if not pairs:
+        return None
+    ours, base = np.mean([p.mean(axis=0) for p in pairs], axis=0)
+    return Estimate(float(ours / base), *ratio_interval(pairs, rng)) if base >= STANDS else None

@@ -1,0 +1,133 @@
+"""What may be said of numbers from a few training seeds and many episodes. Needs scipy.
+
+The unit of a comparison between contenders is the training seed: a hundred episodes of one trained
+controller say nothing about how another run of its training would have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ..robot import FloatArray
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+TINY = 1e-9  # a resample whose denominator vanishes lies beyond the interval's upper end
+
+
+def wilson_interval(
+    successes: int, trials: int, *, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return the Wilson score interval of a share.
+
+    Source: Wilson 1927; unlike the textbook interval it is honest at 0 and 1.
+    """
+    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class Survival:
+    """A Kaplan–Meier curve.
+
+    Attributes:
+        time: (n,) moments at which something happened or was censored, ascending, s.
+        share: (n,) to whom it has not happened yet, from each of these moments on.
+    """
+
+    time: FloatArray
+    share: FloatArray
+
+    @property
+    def median(self) -> float | None:
+        """The first moment at which it has happened to half of them; None if it never has."""
+        reached = np.flatnonzero(self.share <= 0.5 + 1e-12)
+        return float(self.time[reached[0]]) if len(reached) else None
+
+
+def kaplan_meier(happened: Sequence[float], censored: Sequence[float]) -> Survival:
+    """Return the share to whom it has not happened, over time.
+
+    Args:
+        happened: moments at which it did, s.
+        censored: how long the others were watched in vain, s.
+
+    Source: Kaplan & Meier 1958.
+    """
+    if not happened and not censored:
+        return Survival(np.zeros(0), np.zeros(0))
+    sample = stats.CensoredData(uncensored=list(happened), right=list(censored))
+    curve = stats.ecdf(sample).sf
+    return Survival(np.asarray(curve.quantiles), np.asarray(curve.probabilities))
+
+
+def permutation_p(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the exact two-sided p that two contenders' training seeds differ in their means.
+
+    Every way of dealing the numbers to the two sides is counted, so with 5 against 5 the smallest
+    possible p is 2/252 = 0.008.
+
+    Args:
+        ours, theirs: one number per training seed.
+    """
+    test = stats.permutation_test(
+        (np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)),
+        lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+        vectorized=True,
+        n_resamples=np.inf,
+    )
+    return float(test.pvalue)
+
+
+def bootstrap_means(
+    seeds: Sequence[FloatArray], rng: np.random.Generator, *, resamples: int = RESAMPLES
+) -> FloatArray:
+    """Return (resamples, k) means of a hierarchical bootstrap.
+
+    Training seeds are drawn with replacement, then episodes within each; columns stay together, so
+    what was measured on the same episodes is compared pairwise. Every training seed weighs the same.
+
+    Args:
+        seeds: per training seed (episodes, k) numbers.
+        rng: draws.
+        resamples: how often.
+
+    Source: Davison & Hinkley 1997, §3.8.
+    """
+    drawn = rng.integers(len(seeds), size=(resamples, len(seeds)))
+    means = np.empty((*drawn.shape, seeds[0].shape[1]))
+    for number, rows in enumerate(seeds):
+        here = drawn == number
+        episodes = rng.integers(len(rows), size=(int(here.sum()), len(rows)))
+        counts = np.zeros_like(episodes)
+        np.add.at(counts, (np.arange(len(counts))[:, None], episodes), 1)
+        means[here] = counts @ rows / len(rows)
+    averages: FloatArray = means.mean(axis=1)
+    return averages
+
+
+def percentile_interval(
+    samples: FloatArray, *, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Return the interval that leaves out the same share of the samples at either end."""
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.percentile(samples, [tail, 100.0 - tail])
+    return float(low), float(high)
+
+
+def ratio_interval(
+    seeds: Sequence[FloatArray], rng: np.random.Generator, *, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Return the bootstrap interval of a ratio of means.
+
+    Args:
+        seeds: per training seed (episodes, 2) numerator and denominator.
+        rng: draws.
+        resamples: how often.
+    """
+    means = bootstrap_means(seeds, rng, resamples=resamples)
+    return percentile_interval(means[:, 0] / np.maximum(means[:, 1], TINY))

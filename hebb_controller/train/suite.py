@@ -1,0 +1,293 @@
+"""Scenarios × controllers × seeds: who is compared, on what, and the table that comes of it.
+
+The simulator stays outside: an ``evaluate(controller, condition, seed)`` is passed in, and controllers
+are made where they run, by picklable factories.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic
+
+import numpy as np
+
+from ..controller import Controller, controller_for
+from ..errors import HebbError
+from ..robot import FloatArray, RobotSpec, load_robot
+from ..rule_file import load_rule
+from .baseline_file import SUFFIX, load_baseline
+from .baselines import baseline_controller
+from .executor import TaskRunner
+from .metrics import Outcome, fall_rate, outcome, retained_speed
+from .task import C, Evaluate
+
+Factory = Callable[[], Controller]
+Row = dict[str, object]
+
+TEST_SEEDS = 2**31
+"""Seeds of test episodes count up from here; training draws its seeds below it."""
+
+EPISODES_PER_SHARE = 5
+
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a controller comes from; called, it makes one.
+
+    Attributes:
+        text: path of a rule file or a baseline file, or ``package.module:factory`` with
+            ``factory(robot) -> Controller``.
+        robot: name of the robot spec.
+        plasticity_gain: factor on every weight change.
+    """
+
+    text: str
+    robot: str
+    plasticity_gain: float = 1.0
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file, there or not."""
+        return Path(self.text).exists() or not _FACTORY.fullmatch(self.text)
+
+    @property
+    def is_plastic(self) -> bool:
+        """Whether it is a rule file with coefficients."""
+        if not self.is_file or self.text.endswith(SUFFIX):
+            return False
+        return load_rule(self.text).header.kind != "static"
+
+    def __call__(self) -> Controller:
+        """Return a new controller.
+
+        Raises:
+            RuleFileError: the file cannot be read.
+            ContractError: what is in it does not fit the robot.
+            HebbError: there is no such module or factory.
+        """
+        spec = load_robot(self.robot)
+        if not self.is_file:
+            controller = _factory(self.text)(spec)
+        elif self.text.endswith(SUFFIX):
+            controller = baseline_controller(load_baseline(self.text), spec)
+        else:
+            controller = controller_for(load_rule(self.text), spec)
+        controller.runtime.plasticity_gain = self.plasticity_gain
+        return controller
+
+
+def _factory(text: str) -> Callable[[RobotSpec], Controller]:
+    module, _, name = text.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` has it
+    try:
+        factory: Callable[[RobotSpec], Controller] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise HebbError(
+            f"{text}: {error}. Mend: give package.module:factory, importable from here, or the path "
+            "of a rule file."
+        ) from error
+    return factory
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A row of the table.
+
+    Attributes:
+        name: unique.
+        factories: one per training seed.
+    """
+
+    name: str
+    factories: Sequence[Factory]
+
+
+@dataclass(frozen=True)
+class Trial(Generic[C]):
+    """An episode that every contender goes through.
+
+    Attributes:
+        condition: what happens in it.
+        onset: of what the measures compare before and after, s.
+        seed: of the pose and the initial weights.
+    """
+
+    condition: C
+    onset: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Share(Generic[C]):
+    """What a worker does at once: one controller, a few episodes."""
+
+    factory: Factory
+    trials: tuple[Trial[C], ...]
+    evaluate: Evaluate[C]
+    asked: float
+
+
+def run_share(share: Share[C]) -> list[Outcome]:
+    """Return the outcome of every episode of a share, in order."""
+    controller = share.factory()
+    return [
+        outcome(share.evaluate(controller, t.condition, t.seed), t.onset, asked=share.asked)
+        for t in share.trials
+    ]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One contender in one scenario.
+
+    Attributes:
+        scenario: its name.
+        controller: the contender's name.
+        asked: v*, the speed asked for, m/s.
+        seeds: per training seed the outcome of every episode; the same episodes for all.
+    """
+
+    scenario: str
+    controller: str
+    asked: float
+    seeds: tuple[tuple[Outcome, ...], ...]
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """All outcomes, one training seed after the other."""
+        return [o for seed in self.seeds for o in seed]
+
+    def speeds(self) -> list[FloatArray]:
+        """Return per training seed (episodes, 2) v∞ and v0, m/s."""
+        return [np.array([(o.after, o.before) for o in seed]) for seed in self.seeds]
+
+    def row(self, rng: np.random.Generator) -> Row:
+        """Return the measures by name; docs/evaluation.md defines them.
+
+        Args:
+            rng: for the bootstrap.
+        """
+        from .statistics import kaplan_meier, ratio_interval, wilson_interval
+
+        every = self.outcomes
+        speeds = self.speeds()
+        kept = retained_speed(every, asked=self.asked)
+        low, high = (None, None) if kept is None else ratio_interval(speeds, rng)
+        falls = sum(o.fallen for o in every)
+        fall_low, fall_high = wilson_interval(falls, len(every))
+        return {
+            "scenario": self.scenario,
+            "controller": self.controller,
+            "training_seeds": len(self.seeds),
+            "episodes": len(every),
+            "speed_before": float(np.mean([o.before for o in every])),
+            "speed_after": float(np.mean([o.after for o in every])),
+            "retained_speed": kept,
+            "ci_low": low,
+            "ci_high": high,
+            "recovery_median_s": kaplan_meier(*self.recoveries()).median,
+            "never_recovered": float(np.mean([o.recovery is None for o in every])),
+            "fall_rate": fall_rate(every),
+            "fall_low": fall_low,
+            "fall_high": fall_high,
+            "speed_after_by_seed": [float(seed[:, 0].mean()) for seed in speeds],
+            "retained_by_seed": [retained_speed(seed, asked=self.asked) for seed in self.seeds],
+        }
+
+    def recoveries(self) -> tuple[list[float], list[float]]:
+        """Return the recovery times, and how long the others were watched in vain, s.
+
+        A fall is no early end of watching: whoever fell would not have recovered, and counts as
+        watched to the planned end.
+        """
+        happened = [o.recovery for o in self.outcomes if o.recovery is not None]
+        return happened, [o.watched for o in self.outcomes if o.recovery is None]
+
+
+def run_suite(
+    contenders: Sequence[Contender],
+    scenarios: Mapping[str, Sequence[Trial[C]]],
+    evaluate: Evaluate[C],
+    runner: TaskRunner,
+    *,
+    asked: float,
+    on_result: Callable[[], object] = lambda: None,
+) -> list[Cell]:
+    """Return a cell per scenario and contender, scenario by scenario.
+
+    Args:
+        contenders: who is compared.
+        scenarios: name -> the episodes that each of them goes through.
+        evaluate: runs an episode.
+        runner: where.
+        asked: v*, m/s.
+        on_result: called after each of the :func:`count_shares` shares.
+    """
+    cells = [
+        (scenario, contender, [shares(f, trials, evaluate, asked) for f in contender.factories])
+        for scenario, trials in scenarios.items()
+        for contender in contenders
+    ]
+    tasks = [share for *_, seeds in cells for seed in seeds for share in seed]
+    parts = iter(runner.map(run_share, tasks, on_result=on_result))
+    return [
+        Cell(
+            scenario,
+            contender.name,
+            asked,
+            tuple(tuple(itertools.chain.from_iterable(next(parts) for _ in s)) for s in seeds),
+        )
+        for scenario, contender, seeds in cells
+    ]
+
+
+def shares(
+    factory: Factory, trials: Sequence[Trial[C]], evaluate: Evaluate[C], asked: float
+) -> list[Share[C]]:
+    """Return the trials in shares of ``EPISODES_PER_SHARE``."""
+    size = EPISODES_PER_SHARE
+    return [
+        Share(factory, tuple(trials[i : i + size]), evaluate, asked)
+        for i in range(0, len(trials), size)
+    ]
+
+
+def count_shares(
+    contenders: Sequence[Contender], scenarios: Mapping[str, Sequence[Trial[C]]]
+) -> int:
+    """Return how many shares :func:`run_suite` runs."""
+    seeds = sum(len(contender.factories) for contender in contenders)
+    return seeds * sum(-(-len(trials) // EPISODES_PER_SHARE) for trials in scenarios.values())
+
+
+def contrasts(cells: Sequence[Cell]) -> list[Row]:
+    """Return for every scenario and pair of contenders how they differ, with the permutation p.
+
+    What is compared is mean v∞ per training seed. With fewer than 2 seeds on a side there is no p.
+    """
+    from .statistics import permutation_p
+
+    rows: list[Row] = []
+    for one, other in itertools.combinations(cells, 2):
+        if one.scenario != other.scenario:
+            continue
+        ours, theirs = ([float(s[:, 0].mean()) for s in cell.speeds()] for cell in (one, other))
+        rows.append(
+            {
+                "scenario": one.scenario,
+                "controller": one.controller,
+                "against": other.controller,
+                "speed_after_difference": float(np.mean(ours) - np.mean(theirs)),
+                "p": permutation_p(ours, theirs) if min(len(ours), len(theirs)) > 1 else None,
+            }
+        )
+    return rows
