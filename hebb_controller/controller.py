@@ -77,22 +77,38 @@ class Controller:
         start = self.robot.default if position is None else position
         self._last_position = np.array(start, dtype=np.float64)
 
-    def step(self, reading: SensorReading, now: float) -> Command:
+    def step(
+        self, reading: SensorReading, now: float, *, blend: tuple[FloatArray, float] | None = None
+    ) -> Command:
         """Return the command for one tick.
 
         Args:
             reading: what was measured.
             now: time on the clock of ``reading.received``, s.
+            blend: (n,) targets of whoever drove before, rad, and the share, 0 to 1, that the network's
+                own have beside them; None for all of it.
 
         A reading that trips a safety stage does not reach the network and leaves its state alone.
         """
         report = self._safety.check(reading, now)
         if report.tripped:
             return self._safety.safe_command(self._last_position, report)
-        self.last_observation = self.interface.observer.observe(reading, self._last_position)
-        self.last_action = self.runtime.step(self.last_observation)
-        target = self.interface.default + self.interface.action_scale * self.last_action
+        target = self.act(reading, self._last_position)
+        if blend is not None:
+            other, share = blend
+            target = (1.0 - share) * other + share * target
         return self._bounded(target, reading)
+
+    def act(self, reading: SensorReading, last_position: FloatArray) -> FloatArray:
+        """Return the (n,) targets that the network wants, rad, after one tick of it: not yet bounded.
+
+        Args:
+            reading: what was measured; it has passed the safety stages.
+            last_position: (n,) position targets in force, rad.
+        """
+        self.last_observation = self.interface.observer.observe(reading, last_position)
+        self.last_action = self.runtime.step(self.last_observation)
+        return self.interface.default + self.interface.action_scale * self.last_action
 
     def move_to(self, target: FloatArray, reading: SensorReading, now: float) -> Command:
         """Return the command towards a pose, without the network: the way into a run.

@@ -30,6 +30,7 @@ ARGUMENTS = {
     "tick_source": ("timer", "What the control loop waits for: timer or sensor.", str),
     "lock_step": ("false", "Answer every reading, for a simulator that waits for it.", bool),
     "seed": ("0", "Seed of the initial weights; -1 draws them from entropy.", int),
+    "dry_run": ("false", "Publish the commands on ~/dry_run instead of joint_command.", bool),
 }
 
 

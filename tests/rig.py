@@ -2,7 +2,7 @@
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from hebb_controller.node.operator_client import Operator
 from hebb_controller.node.processes import NodeProcess
 from hebb_controller.observation import Channel, observation_size
 from hebb_controller.plasticity import UpdateSpec
-from hebb_controller.rule import RuleHeader, make_rule
+from hebb_controller.rule import Envelope, LayerEnvelope, RuleHeader, make_rule
 
 CONTROL = "/controller_node"
 SIM = "/sim_node"
@@ -64,6 +64,15 @@ def values(status):
 
 def is_damp(command):
     return len(command.position) == 0 and list(command.velocity) == [0.0] * len(command.name)
+
+
+def exploding_rule(robot):
+    """Return a rule whose weights grow at every tick, beyond what its header claims of them."""
+    gentle = gentle_rule(robot, scale=1.0)
+    envelope = Envelope(1000, (LayerEnvelope(norm=30.0, change=1e9, saturation=1.0),) * 2)
+    update = replace(gentle.header.update, decay=0.0, normalisation="none")
+    header = replace(gentle.header, update=update, envelope=envelope)
+    return make_rule(header, gentle.layers)
 
 
 def gentle_rule(robot, *, seed=0, scale=0.02):

@@ -13,6 +13,7 @@ from typing import TypeVar
 from ..errors import HebbError
 from ..signals import Command
 from .loop import ControlLoop
+from .rates import TickStatistics
 from .values import LoopStatus, Phase, Sample
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class ControlThread:
         send: takes a command and the stamp of the reading that it answers, ns.
         changed: is told the loop's status when it changed.
         failed: is told an exception that escaped a tick; the robot is damped by then.
+        prepared: is called first in the thread: how it is scheduled.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class ControlThread:
         send: Callable[[Command, int], None],
         changed: Callable[[LoopStatus], None],
         failed: Callable[[Exception], None],
+        prepared: Callable[[], None] = lambda: None,
     ) -> None:
-        self.late = 0
+        self.statistics = TickStatistics()
+        self._prepared = prepared
         self._loop = loop
         self._period = period
         self._by_reading = by_reading
@@ -89,6 +93,19 @@ class ControlThread:
         Raises:
             ControlThreadError: it has ended, or did not come to it in time.
         """
+        try:
+            return self.post(request).result(timeout=REQUEST_TIMEOUT)
+        except FutureTimeoutError as error:
+            raise ControlThreadError(
+                f"the control thread did not answer within {REQUEST_TIMEOUT} s."
+            ) from error
+
+    def post(self, request: Callable[[ControlLoop], T]) -> Future[T]:
+        """Have a request carried out by the control thread between two ticks, without waiting.
+
+        Raises:
+            ControlThreadError: it has ended.
+        """
         future: Future[T] = Future()
 
         def carry_out() -> None:
@@ -102,12 +119,7 @@ class ControlThread:
                 raise ControlThreadError("the control thread has ended.")
             self._requests.append(carry_out)
             self._wake.notify()
-        try:
-            return future.result(timeout=REQUEST_TIMEOUT)
-        except FutureTimeoutError as error:
-            raise ControlThreadError(
-                f"the control thread did not answer within {REQUEST_TIMEOUT} s."
-            ) from error
+        return future
 
     def leave(self) -> None:
         """Have the loop leave its active states with a damping command, if it is in one."""
@@ -134,6 +146,7 @@ class ControlThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        self._prepared()
         deadline = time.monotonic() + self._period
         while True:
             fresh = self._wait(deadline)
@@ -143,29 +156,32 @@ class ControlThread:
             if self._ending:
                 return
             now = time.monotonic()
-            due = now >= deadline
+            late, missed = now - deadline, 0
+            due = late >= 0.0
             if due:
-                deadline += self._period
-                if deadline < now:  # a whole period was missed
-                    self.late += 1
-                    deadline = now + self._period
+                missed = int(late / self._period)  # whole periods in which nothing happened
+                deadline += (missed + 1) * self._period
             if due or (fresh and self._by_reading):
-                self._tick(fresh=fresh, now=now)
+                if fresh or not self._by_reading:  # else a wait for a reading has only timed out
+                    self.statistics.began(now, 0.0 if self._by_reading else late, missed)
+                self._tick(now)
 
     def _wait(self, deadline: float) -> bool:
-        """Wait until there is something to do; return whether a new reading came."""
+        """Wait until there is something to do; return whether there is a new reading."""
         with self._wake:
             while not (self._requests or self._ending or (self._fresh and self._by_reading)):
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._wake.wait(left):
                     break
-            fresh, self._fresh = self._fresh, False
-            return fresh
+            return self._fresh
 
-    def _tick(self, *, fresh: bool, now: float) -> None:
+    def _tick(self, now: float) -> None:
         loop, before = self._loop, self._loop.status.phase
+        with self._wake:
+            sample = self._sample
+            fresh, self._fresh = self._fresh, False
         try:
-            command = loop.tick(self._sample, now)
+            command = loop.tick(sample, now)
         except Exception as error:
             command = loop.damp(f"the control thread failed: {type(error).__name__}: {error}")
             self._failed(error)
@@ -174,6 +190,8 @@ class ControlThread:
         repeat = not self._by_reading or (damped and not self._answer_once)
         if command is not None and (fresh or newly or repeat):
             self.send(command)
+            if fresh and sample is not None and not damped:
+                self.statistics.answered(time.monotonic() - sample.reading.received)
         self._tell()
 
     def send(self, command: Command) -> None:
@@ -186,4 +204,7 @@ class ControlThread:
     def _tell(self) -> None:
         if self._loop.status is not self._said:
             self._said = self._loop.status
-            self._changed(self._said)
+            try:
+                self._changed(self._said)
+            except Exception as error:
+                self._failed(error)

@@ -7,11 +7,10 @@ those of a lifecycle node are silent outside `active`, just when damping must be
 from __future__ import annotations
 
 import functools
-import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -24,17 +23,27 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from ..errors import HebbError, ParameterError
-from . import parameters, reports
+from ..stop_signals import stop_event
+from . import parameters, reports, scheduling, snapshot_file
 from .drive import Drive
 from .rule_loading import load_for_swap
 from .values import Loaded, LoopStatus, Phase, Value
 
 NODE = "controller_node"
-SWITCH_INTERVAL = 0.0002  # s; by Python's own 5 ms a busy thread would delay the control thread
 EXECUTOR_THREADS = 5  # one for each callback group
+
+TRIGGERS: Mapping[str, Callable[[Drive, parameters.Settings], str]] = {
+    "~/estop": lambda drive, now: drive.estop("~/estop was called"),
+    "~/reset_estop": lambda drive, now: drive.reset_estop(),
+    "~/rollback": lambda drive, now: drive.roll_back(),
+    "~/reset_weights": lambda drive, now: drive.reset_weights(),
+    "~/snapshot": lambda drive, now: drive.snapshot(snapshot_file.path_of(now.snapshot_file)),
+    "~/restore": lambda drive, now: drive.restore(snapshot_file.path_of(now.snapshot_file)),
+}
+"""Service -> what it does, with the node's settings of now, and returns: why not, or nothing."""
 
 Transition = Callable[["ControllerNode", LifecycleState], TransitionCallbackReturn]
 
@@ -80,6 +89,9 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self._ending = threading.Event()
         self._drive: Drive | None = None
         self._prepared: Loaded | None = None
+        self._following = False
+        self._plasticity = "plastic"  # as was logged last; and the swap that was
+        self._rolled_back = 0
         parameters.declare(self)
         for name in parameters.PARAMETERS:
             if reason := parameters.refusal(name, self.get_parameter(name).value):
@@ -90,9 +102,14 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self._status = self.create_publisher(DiagnosticStatus, "~/status", latched)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         group = MutuallyExclusiveCallbackGroup()
-        self.create_service(Trigger, "~/estop", self._on_estop, callback_group=group)
-        self.create_service(Trigger, "~/reset_estop", self._on_reset, callback_group=group)
-        self.create_timer(1.0, self.publish_diagnostics, callback_group=group)
+        for name, act in TRIGGERS.items():
+            answer = functools.partial(self._on_trigger, act)
+            self.create_service(Trigger, name, answer, callback_group=group)
+        self.create_service(SetBool, "~/freeze", self._on_freeze, callback_group=group)
+        self.create_timer(1.0, self._every_second, callback_group=group)
+        self._changed = self.create_guard_condition(self._publish_diagnostics, group)
+        # In the group of the parameter services: a swap that is under way is waited for.
+        self._rule_changed = self.create_guard_condition(self._follow_rule)
         self.publish_diagnostics()
 
     @_transition("inactive")
@@ -111,7 +128,9 @@ class ControllerNode(LifecycleNodeMixin, Node):
     @_transition("active")
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to command: move to the default pose, then run."""
-        self._configured().start()
+        drive = self._configured()
+        scheduling.settle()
+        drive.start()
         return TransitionCallbackReturn.SUCCESS
 
     @_transition("inactive")
@@ -146,24 +165,48 @@ class ControllerNode(LifecycleNodeMixin, Node):
     def publish_diagnostics(self) -> None:
         """Publish ~/status and /diagnostics."""
         drive = self._drive
-        self._publish(drive.status if drive else None, drive)
+        self._publish_status(drive.status if drive else None)
+        self._publish_diagnostics()
+
+    def _every_second(self) -> None:
+        if self._drive is not None:
+            self._drive.review()
+        self.publish_diagnostics()
+        scheduling.collect()
 
     def _on_change(self, status: LoopStatus) -> None:
+        """Tell of a change, in the control thread: what takes longer is left to other threads."""
         log = self.get_logger()
         if status.phase is Phase.DAMPED:
             log.error(f"DAMPED: {status.reason}")
         else:
             log.info(f"{status.phase.value} (swap {status.swap}, {status.rule_file})")
-        self._publish(status, self._drive)
+        if status.swap_reason and status.swap != self._rolled_back:
+            self._rolled_back = status.swap
+            log.warning(
+                f"swap {status.swap}: rolled back to {status.rule_file}: {status.swap_reason}"
+            )
+        if status.plasticity != self._plasticity:
+            self._plasticity = status.plasticity
+            log.warning(f"plasticity: {status.plasticity}")
+        self._publish_status(status)
+        if self.context.ok():
+            self._changed.trigger()
+            self._rule_changed.trigger()
 
-    def _publish(self, status: LoopStatus | None, drive: Drive | None) -> None:
+    def _publish_status(self, status: LoopStatus | None) -> None:
+        if self.context.ok():
+            robot = str(self.get_parameter("robot").value)
+            message = reports.status_message(self.get_name(), robot, status, self.lifecycle)
+            self._status.publish(message)
+
+    def _publish_diagnostics(self) -> None:
         if not self.context.ok():
             return
-        more = {"lifecycle": self.lifecycle, **(drive.details() if drive else {})}
-        robot = str(self.get_parameter("robot").value)
-        message = reports.status_message(self.get_name(), robot, status, more)
-        self._status.publish(message)
-        array = DiagnosticArray(status=[message])
+        drive, robot = self._drive, str(self.get_parameter("robot").value)
+        facts = drive.facts(self.lifecycle) if drive else reports.Facts(self.lifecycle, robot)
+        status = drive.status if drive else None
+        array = DiagnosticArray(status=reports.diagnostics(self.get_name(), status, facts))
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
 
@@ -179,30 +222,56 @@ class ControllerNode(LifecycleNodeMixin, Node):
 
     # Services
 
-    def _on_estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._drive is not None and self._drive.estop("~/estop was called")
-        response.message = "damped" if response.success else "nothing to stop: not active"
-        return response
-
-    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        reason = "not active" if self._drive is None else self._drive.reset_estop()
+    def _on_trigger(
+        self,
+        act: Callable[[Drive, parameters.Settings], str],
+        request: Trigger.Request,
+        response: Trigger.Response,
+    ) -> Trigger.Response:
+        reason = self._carried_out(lambda drive: act(drive, parameters.read(self)))
         response.success, response.message = not reason, reason
         return response
+
+    def _on_freeze(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        reason = self._carried_out(lambda drive: drive.freeze(frozen=request.data))
+        response.success, response.message = not reason, reason
+        return response
+
+    def _carried_out(self, act: Callable[[Drive], str]) -> str:
+        """Return why something that was asked for was not done, or an empty string."""
+        if self._drive is None:
+            return "not active: the node is not configured."
+        try:
+            return act(self._drive)
+        except HebbError as error:
+            return str(error)
+        except Exception as error:
+            self.get_logger().error(traceback.format_exc())
+            return f"{type(error).__name__}: {error}"
 
     # Parameters
 
     def _on_set(self, changes: Sequence[Parameter[Value]]) -> SetParametersResult:
+        if self._following:
+            return SetParametersResult(successful=True)
         self._prepared = None
+        carry = self._carry(changes)
         try:
             for change in changes:
                 if change.name in parameters.PARAMETERS:
-                    self._check(change.name, change.value)
+                    self._check(change.name, change.value, carry=carry)
         except HebbError as error:
             self.get_logger().warning(f"refused: {error}")
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _check(self, name: str, value: Value) -> None:
+    def _carry(self, changes: Sequence[Parameter[Value]]) -> bool:
+        """Return whether swap_weights is carry, once these changes are made."""
+        name = "swap_weights"
+        values = [change.value for change in changes if change.name == name]
+        return str([self.get_parameter(name).value, *values][-1]) == "carry"
+
+    def _check(self, name: str, value: Value, *, carry: bool) -> None:
         if reason := parameters.refusal(name, value):
             raise ParameterError(reason)
         lifecycle, drive = self.lifecycle, self._drive
@@ -214,10 +283,17 @@ class ControllerNode(LifecycleNodeMixin, Node):
             if drive is None or lifecycle not in ("inactive", "active"):
                 raise ParameterError(f"rule_file cannot be set while {lifecycle}. Try again.")
             self._refuse_if_damped(drive)
-            self._prepared = load_for_swap(
-                str(value), drive.settings, drive.robot, cancelled=self._ending.is_set
+            prepared = load_for_swap(
+                str(value),
+                drive.settings,
+                drive.robot,
+                cancelled=self._ending.is_set,
+                command_rate=drive.command_rate,
             )
+            if carry and (reason := drive.refusal_to_carry(prepared)):
+                raise ParameterError(reason)
             self._refuse_if_damped(drive)  # it may have been damped meanwhile
+            self._prepared = prepared
 
     def _refuse_if_damped(self, drive: Drive) -> None:
         if drive.status.phase is Phase.DAMPED:
@@ -226,13 +302,31 @@ class ControllerNode(LifecycleNodeMixin, Node):
     def _after_set(self, changes: Sequence[Parameter[Value]]) -> None:
         drive, prepared = self._drive, self._prepared
         self._prepared = None
-        if drive is None:
+        if drive is None or self._following:
             return
         for change in changes:
             if change.name == "rule_file" and prepared is not None:
-                drive.stage(prepared)
+                if reason := drive.stage(prepared, carry=self._carry(changes)):
+                    self.get_logger().error(f"not swapped: {reason}")
+                    self._rule_changed.trigger()
             elif change.name == "plasticity_gain":
                 drive.set_plasticity_gain(float(change.value))
+
+    def _follow_rule(self) -> None:
+        """Have rule_file name the rule that drives, after a swap was taken back."""
+        drive = self._drive
+        if drive is None or self._ending.is_set():
+            return
+        try:
+            asked = drive.asked()
+        except HebbError:  # the thread has ended: so does the drive
+            return
+        if asked != self.get_parameter("rule_file").value:
+            self._following = True
+            try:
+                self.set_parameters([Parameter("rule_file", value=asked)])
+            finally:
+                self._following = False
 
 
 def main() -> None:
@@ -242,10 +336,8 @@ def main() -> None:
 
 def run() -> int:
     """Return the exit code of the node's process."""
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    # Blocked before any thread exists, the signals wait for sigtimedwait below.
-    signals = (signal.SIGINT, signal.SIGTERM)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    scheduling.prepare_process()
+    stopping = stop_event()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = ControllerNode()
@@ -257,15 +349,14 @@ def run() -> int:
     executor.add_node(node)
     spinning = threading.Thread(target=_spin, args=(executor, node), name="spin", daemon=True)
     spinning.start()
-    received = None
-    while received is None and spinning.is_alive():
-        received = signal.sigtimedwait(signals, 0.2)
+    while spinning.is_alive() and not stopping.wait(0.2):
+        pass
     node.end()
     executor.shutdown(timeout_sec=0.2)
     rclpy.try_shutdown()
     # A thread that Python finds inside rclpy when it ends takes the process down with it.
     spinning.join(timeout=0.4)
-    return 0 if received else 1
+    return 0 if stopping.is_set() else 1
 
 
 def _spin(executor: MultiThreadedExecutor, node: ControllerNode) -> None:

@@ -18,14 +18,26 @@ from dataclasses import replace
 import numpy as np
 
 from ..controller import Controller
+from ..plasticity import RULE_KINDS
 from ..robot import FloatArray, RobotSpec
+from ..runtime.base import State
 from ..safety import Safety, damp_command
 from ..signals import Command, Limit, LimitReport, Mode
+from .guard import Guard
+from .rates import Pace, RateWatch
+from .succession import Succession, SwapSettings
+from .supervisor import Stage, Supervisor, SupervisorSettings
 from .values import Loaded, LoopSettings, LoopStatus, Phase, Sample
 
 MOVE_SPEED = 1.0  # rad/s, the fastest joint on the way to the default pose
 MOVE_DURATION = 0.5  # s, the shortest way to the default pose
-LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
+
+REMEDIES = {
+    Stage.FROZEN: "frozen",
+    Stage.RESTORED: "frozen, with the last good weights",
+    Stage.TWIN: "the static twin drives",
+    Stage.GIVEN_UP: "given up",
+}
 
 
 class ControlLoop:
@@ -34,41 +46,85 @@ class ControlLoop:
     Args:
         robot: the robot; its limits hold.
         loaded: the controller to begin with.
-        settings: how time is judged.
+        settings: how time and rates are judged.
+        swap: how one rule takes over from another.
+        supervisor: what is allowed to weights.
     """
 
-    def __init__(self, robot: RobotSpec, loaded: Loaded, settings: LoopSettings) -> None:
+    def __init__(
+        self,
+        robot: RobotSpec,
+        loaded: Loaded,
+        settings: LoopSettings,
+        *,
+        swap: SwapSettings = SwapSettings(),  # noqa: B008 - a frozen value
+        supervisor: SupervisorSettings = SupervisorSettings(),  # noqa: B008
+    ) -> None:
         self.robot = robot
-        self.status = LoopStatus(Phase.INACTIVE, "", loaded.path, loaded.sha256)
         self.ticks = 0
         self.last_limits = Limit.NONE
-        self._controller = loaded.controller
         self._settings = settings
-        self._staged: Loaded | None = None
-        self._period = round(loaded.controller.interface.period * 1e9)
-        self._safety = Safety(robot, period=loaded.controller.interface.period)
+        self._succession = Succession(loaded, swap, supervisor)
+        self._staged: tuple[Loaded, bool] | None = None
+        self._gain = loaded.controller.runtime.plasticity_gain
+        self._frozen_by_hand = False
+        self._start_state: State | None = None
+        period = loaded.controller.interface.period
+        self._safety = Safety(robot, period=period)
+        self.guard = Guard(robot, self._safety, settings)
         self._started = 0.0
         self._sample: Sample | None = None
-        self._due: int | None = None
         self._held: Command | None = None
         self._stop_command = damp_command(robot)
         self._move: tuple[FloatArray, int, int] | None = None
+        self._pace = Pace(round(period * 1e9), early=0)
+        self._rate = RateWatch(period, settings.rate_tolerance)
+        self._follow_period()
+        self.status = LoopStatus(Phase.INACTIVE, "", loaded.path, loaded.sha256)
+        self._tell()
+
+    @property
+    def loaded(self) -> Loaded:
+        """The rule in force."""
+        return self._succession.running.loaded
 
     @property
     def controller(self) -> Controller:
         """The controller in force."""
-        return self._controller
+        return self._succession.running.controller
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """Who watches the weights of the rule in force."""
+        return self._succession.running.supervisor
+
+    @property
+    def asked(self) -> str:
+        """How the file was named that drives, or is about to."""
+        return self._staged[0].asked if self._staged else self.loaded.asked
+
+    @property
+    def gain(self) -> float:
+        """The factor on every weight change that is in force."""
+        frozen = self._frozen_by_hand or self._rate.off or self.supervisor.stage > Stage.PLASTIC
+        return 0.0 if frozen else self._gain
+
+    @property
+    def tick_rate(self) -> float:
+        """At what rate the rule ticks by the stamps of the readings, Hz."""
+        return 1.0 / max(self._rate.period, 1e-9)
 
     def start(self, now: float) -> None:
         """Begin the way into a run; readings received before ``now`` do not count."""
         self._started = now
-        self._sample = self._due = self._held = self._move = None
-        self.status = replace(self.status, phase=Phase.TO_DEFAULT_POSE, reason="")
+        self._sample = self._held = self._move = None
+        self._pace.restart()
+        self._tell(phase=Phase.TO_DEFAULT_POSE, reason="")
 
     def stop(self) -> Command | None:
         """Leave the active states; return the command to leave with, None if there were none."""
         was = self.status.phase
-        self.status = replace(self.status, phase=Phase.INACTIVE, reason="")
+        self._tell(phase=Phase.INACTIVE, reason="")
         return None if was is Phase.INACTIVE else damp_command(self.robot)
 
     def damp(self, reason: str) -> Command | None:
@@ -85,19 +141,66 @@ class ControlLoop:
             return (
                 "there is no sensor reading yet. Mend: see that joint_states and imu/data arrive."
             )
-        report = self._check(self._sample, now)
+        report = self.guard.check(self._sample, now)
         if report.tripped:
             return f"still unsafe: {report.detail}."
         self.start(now)
         return ""
 
-    def stage(self, loaded: Loaded) -> None:
-        """Have the next tick go on with another controller, from fresh weights."""
-        self._staged = loaded
+    def stage(self, loaded: Loaded, *, carry: bool = False) -> str:
+        """Have another rule drive from the next tick on; return why not, or an empty string.
+
+        Args:
+            loaded: the rule.
+            carry: whether it goes on from the weights of the rule before, instead of fresh ones.
+        """
+        if self.status.phase is Phase.DAMPED:
+            return "the controller is damped. Call ~/reset_estop first."
+        if carry and (reason := self.refusal_to_carry(loaded)):
+            return reason
+        self._staged = loaded, carry
+        return ""
+
+    def refusal_to_carry(self, loaded: Loaded) -> str:
+        """Return why a rule cannot go on from the weights in force, or an empty string."""
+        ours, theirs = (list(x.rule.header.layer_sizes) for x in (self.loaded, loaded))
+        if ours == theirs:
+            return ""
+        return (
+            f"weights cannot be carried over: the rule in force has layers {ours}, "
+            f"{loaded.path} has {theirs}. Set swap_weights to fresh."
+        )
+
+    def roll_back(self) -> str:
+        """Have the rule before drive again, with its weights; return why not, or an empty string."""
+        if reason := self._succession.refusal_to_roll_back():
+            return reason
+        self._roll_back("by ~/rollback", trusted=True)
+        self._tell()
+        return ""
 
     def set_plasticity_gain(self, gain: float) -> None:
         """Set the factor on every weight change, of this rule and of those that follow."""
-        self._controller.runtime.plasticity_gain = gain
+        self._gain = gain
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Freeze the weights, of this rule and of those that follow, or let them change again."""
+        self._frozen_by_hand = frozen
+        self._tell()
+
+    def reset_weights(self) -> None:
+        """Have the network start anew from its initial weights, plastic; restored ones are dropped."""
+        self._start_state = None
+        self.controller.runtime.reset(self._rng())
+        self.supervisor.begin()
+        self._tell()
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of this rule's network; runs that begin later start from it, too."""
+        self.controller.runtime.restore(state)
+        self._start_state = state
+        self.supervisor.begin()
+        self._tell()
 
     def tick(self, sample: Sample | None, now: float) -> Command | None:
         """Return the command to send, or None if there is nothing to command.
@@ -107,9 +210,9 @@ class ControlLoop:
                 first.
             now: steady time, s.
         """
-        if self._staged is not None:
-            self._swap(self._staged)
         phase = self.status.phase
+        if self._staged is not None and phase is not Phase.RUN:
+            self._swap(*self._staged)
         if phase is Phase.INACTIVE:
             return damp_command(self.robot) if self._settings.lock_step else None
         if sample is None or sample.reading.received < self._started:
@@ -117,19 +220,26 @@ class ControlLoop:
         before, self._sample = self._sample, sample
         if phase is Phase.DAMPED:
             return self._stop_command
-        report = self._check_stamps(before, sample)
+        repeated = before is not None and sample.stamp == before.stamp
+        report = self.guard.check_stamps(before, sample)
         if not report.tripped:
-            report = self._check(sample, now)
+            report = self.guard.check(sample, now)
+        if not report.tripped and phase is Phase.RUN and not repeated:
+            report = self.guard.check_motion(sample)
         if report.tripped:
             return self._latch(report, self._safe_command(report))
-        repeated = before is not None and sample.stamp == before.stamp
-        if repeated or not self._is_due(sample.stamp):
+        if repeated or not self._pace.due(self._moment(sample, now)):
             return self._held
-        command = self._advance(sample, now)
-        self.ticks += 1
-        self.last_limits = command.limits.acted
-        if command.limits.tripped:
-            return self._latch(command.limits, command)
+        if self._staged is not None:
+            self._swap(*self._staged)
+        with np.errstate(over="ignore", invalid="ignore"):  # what it leads to is looked at
+            command = self._advance(sample, now)
+            self.ticks += 1
+            self.last_limits = command.limits.acted
+            if command.limits.tripped:
+                return self._latch(command.limits, command)
+            if phase is Phase.RUN and not self._mind(sample):
+                return self._stop_command
         self._held = command
         return command
 
@@ -137,80 +247,83 @@ class ControlLoop:
         if self.status.phase is Phase.DAMPED:
             return self._stop_command
         quiet = now - self._started
-        if quiet <= self._watchdog:
+        if quiet <= self.guard.watchdog:
             return None
         detail = f"no complete sensor reading for {quiet * 1e3:.0f} ms since the start"
         return self._latch(LimitReport(Limit.STALE, detail), damp_command(self.robot))
 
-    @property
-    def _watchdog(self) -> float:
-        settings = self._settings
-        return LOCK_STEP_WATCHDOG if settings.lock_step else settings.sensor_timeout
-
-    def _check_stamps(self, before: Sample | None, sample: Sample) -> LimitReport:
-        if before is None:
-            return LimitReport(Limit.NONE)
-        step = (sample.stamp - before.stamp) * 1e-9
-        if step < 0:
-            return LimitReport(Limit.STALE, f"the stamps jumped back by {-step:.3f} s")
-        if self._settings.lock_step and step > self._settings.sensor_timeout + 1e-9:
-            return LimitReport(Limit.STALE, f"the stamps jumped ahead by {step:.3f} s")
-        return LimitReport(Limit.NONE)
-
-    def _check(self, sample: Sample, now: float) -> LimitReport:
-        quiet = now - sample.reading.received
-        if self._settings.lock_step and quiet > self._watchdog:
-            return LimitReport(Limit.STALE, f"no sensor reading for {quiet:.1f} s (lock-step)")
-        return self._safety.check(sample.reading, self._judged(sample, now))
-
-    def _judged(self, sample: Sample, now: float) -> float:
-        """Return the time by which a reading's age is judged: in lock-step it has none."""
-        return sample.reading.received if self._settings.lock_step else now
-
-    def _is_due(self, stamp: int) -> bool:
-        """Return whether a tick falls on this stamp, and count on to the next one.
-
-        A quarter of a period early counts as due: sensors that run at the rule's own rate jitter.
-        """
-        if not self._settings.every_reading:
-            return True
-        if self._due is not None and stamp < self._due - self._period // 4:
-            return False
-        due = stamp if self._due is None else self._due
-        self._due = due + self._period if stamp < due + self._period else stamp + self._period
-        return True
+    def _moment(self, sample: Sample, now: float) -> int:
+        """Return the time by which ticks are due, ns."""
+        return sample.stamp if self._settings.by_stamps else round(now * 1e9)
 
     def _advance(self, sample: Sample, now: float) -> Command:
-        judged = self._judged(sample, now)
+        judged = self.guard.judged(sample, now)
+        controller = self.controller
         if self.status.phase is Phase.RUN:
-            return self._controller.step(sample.reading, judged)
+            controller.runtime.plasticity_gain = self.gain
+            blend = self._succession.blend(sample.reading)
+            return controller.step(sample.reading, judged, blend=blend)
         if self._move is None:
             position = sample.reading.joint_position
             way = float(np.abs(self.robot.default - position).max())
             duration = round(max(MOVE_DURATION, way / MOVE_SPEED) * 1e9)
             self._move = (position.copy(), sample.stamp, duration)
-            self._controller.reset(self._rng(), position)
+            controller.reset(self._rng(), position)
         start, since, duration = self._move
         done = min(1.0, (sample.stamp - since) / duration)
         target = start + done * (self.robot.default - start)
-        command = self._controller.move_to(target, sample.reading, judged)
+        command = controller.move_to(target, sample.reading, judged)
         if done >= 1.0 and not command.limits.tripped:
-            self._controller.reset(self._rng(), self._controller.last_position)
-            self.status = replace(self.status, phase=Phase.RUN)
+            self._begin_run(sample.stamp)
         return command
 
-    def _swap(self, loaded: Loaded) -> None:
-        position = self._controller.last_position
-        loaded.controller.reset(self._rng(), position)
-        loaded.controller.runtime.plasticity_gain = self._controller.runtime.plasticity_gain
-        self._controller, self._staged = loaded.controller, None
-        self._period = round(loaded.controller.interface.period * 1e9)
-        self.status = replace(
-            self.status,
-            rule_file=loaded.path,
-            sha256=loaded.sha256,
-            swap=self.status.swap + 1,
-        )
+    def _begin_run(self, stamp: int) -> None:
+        self.controller.reset(self._rng(), self.controller.last_position)
+        if self._start_state is not None:
+            self.controller.runtime.restore(self._start_state)
+        self._succession.begin_run()
+        self._rate.restart()
+        self.guard.begin(stamp)
+        self._tell(phase=Phase.RUN)
+
+    def _mind(self, sample: Sample) -> bool:
+        """Look at weights and rate after a tick; return whether the robot may go on running."""
+        succession, supervisor = self._succession, self.supervisor
+        found = supervisor.look(self.controller.runtime.plasticity_gain)
+        changed = self._rate.tick(sample.reading.stamp)
+        if found is not None and succession.on_probation:
+            self._roll_back(found.detail, trusted=False)
+            changed = True
+        elif found is not None and supervisor.mend(found):
+            changed = True
+            if supervisor.stage is Stage.GIVEN_UP:
+                self.damp(f"plasticity: {found.detail}; nothing is left to try")
+                return False
+        if succession.after_tick() or changed:
+            self._tell()
+        return True
+
+    def _swap(self, loaded: Loaded, carry: bool) -> None:  # noqa: FBT001 - as it was staged
+        self._staged = self._start_state = None
+        blend = self.status.phase is Phase.RUN
+        self._succession.put_in_force(loaded, self._rng(), carry=carry, blend=blend)
+        self._follow_period()
+        self._tell()
+
+    def _roll_back(self, reason: str, *, trusted: bool) -> None:
+        self._staged = self._start_state = None
+        blend = self.status.phase is Phase.RUN
+        self._succession.roll_back(reason, self._rng(), blend=blend, trusted=trusted)
+        self._follow_period()
+
+    def _follow_period(self) -> None:
+        """Tick as the rule in force needs it."""
+        period, settings = self.controller.interface.period, self._settings
+        # Sensors that run at the rule's own rate jitter; so does the clock, by less than a command.
+        early = period / 4 if settings.by_stamps else settings.command_period / 2
+        self._pace.follow(round(period * 1e9), early=round(early * 1e9))
+        if period != self._rate.nominal:
+            self._rate = RateWatch(period, settings.rate_tolerance)
 
     def _rng(self) -> np.random.Generator:
         """Return the source of the initial weights: that of an episode with the same seed."""
@@ -220,15 +333,47 @@ class ControlLoop:
     def _safe_command(self, report: LimitReport) -> Command:
         if self._held is None:  # nothing was commanded yet that could be held
             return damp_command(self.robot, report)
-        return self._safety.safe_command(self._controller.last_position, report)
+        return self._safety.safe_command(self.controller.last_position, report)
 
     def _latch(self, report: LimitReport, command: Command) -> Command:
-        if self.status.phase is not Phase.DAMPED:
+        phase = self.status.phase
+        if phase is not Phase.DAMPED:
             action = "damping" if command.mode is Mode.DAMP else "holding"
-            self.status = replace(
-                self.status, phase=Phase.DAMPED, reason=f"{report.detail}: {action}"
-            )
+            self._staged = None
             self._stop_command = command
+            self._tell(phase=Phase.DAMPED, reason=f"{report.detail}: {action}")
+            if phase is Phase.RUN and self._succession.on_probation:
+                self._roll_back(report.detail, trusted=False)
+                self._tell()
         elif command.mode is Mode.DAMP:
             self._stop_command = command
         return self._stop_command
+
+    def _tell(self, *, phase: Phase | None = None, reason: str | None = None) -> None:
+        """Say anew what there is to say."""
+        succession, loaded = self._succession, self.loaded
+        self.status = replace(
+            self.status,
+            phase=self.status.phase if phase is None else phase,
+            reason=self.status.reason if reason is None else reason,
+            rule_file=loaded.path,
+            sha256=loaded.sha256,
+            swap=succession.number,
+            swap_state=succession.state.value,
+            swap_reason=succession.reason,
+            plasticity=self._plasticity(),
+            watch=self.supervisor.watch,
+        )
+
+    def _plasticity(self) -> str:
+        stage = self.supervisor.stage
+        if stage is not Stage.PLASTIC:
+            return f"{REMEDIES[stage]}: {self.supervisor.reason}"
+        if not RULE_KINDS[self.loaded.rule.header.kind].tensors:
+            return "static: the rule changes nothing"
+        if self._frozen_by_hand:
+            return "frozen: by ~/freeze"
+        if self._rate.off:
+            rate = 1.0 / self.controller.interface.period
+            return f"frozen: ticks come at {self.tick_rate:.1f} Hz, the rule needs {rate:g} Hz"
+        return "plastic"

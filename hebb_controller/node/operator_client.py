@@ -11,15 +11,15 @@ from typing import Any, TypeVar, final
 import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from ..errors import HebbError
 from .values import Value
@@ -119,6 +119,26 @@ class Operator:
         request = SetParameters.Request(parameters=[parameter])
         (result,) = self._call(SetParameters, f"{node}/set_parameters", request, timeout).results
         return "" if result.successful else result.reason or "refused without a reason"
+
+    def get_parameter(self, node: str, name: str, *, timeout: float = 5.0) -> Value:
+        """Return the value of a node's parameter.
+
+        Raises:
+            NodeTimeoutError: it does not answer.
+        """
+        request = GetParameters.Request(names=[name])
+        (value,) = self._call(GetParameters, f"{node}/get_parameters", request, timeout).values
+        found = parameter_value_to_python(value)
+        return found if isinstance(found, bool | int | float | str) else str(found)
+
+    def switch(self, service: str, *, on: bool, timeout: float = 5.0) -> str:
+        """Return why a std_srvs/SetBool service refused, or an empty string.
+
+        Raises:
+            NodeTimeoutError: it does not answer.
+        """
+        answer = self._call(SetBool, service, SetBool.Request(data=on), timeout)
+        return "" if answer.success else answer.message or "refused without a reason"
 
     def trigger(self, service: str, *, timeout: float = 5.0) -> str:
         """Return why a std_srvs/Trigger service refused, or an empty string.

@@ -45,6 +45,29 @@ PARAMETERS: Mapping[str, Parameter] = {
     "rule_dir": Parameter(
         "", "If set, swaps load rule files from inside this directory only.", live=False
     ),
+    "swap_weights": Parameter(
+        "fresh",
+        "What a rule that is swapped in starts from: fresh initial weights, or those of the rule "
+        "before, carried over (layer sizes must agree).",
+        live=True,
+        choices=("fresh", "carry"),
+    ),
+    "swap_blend": Parameter(
+        0.5,
+        "Time over which the commands of both rules are mixed at a swap, s; 0 to switch at once.",
+        low=0.0,
+        high=10.0,
+    ),
+    "swap_probation": Parameter(
+        5.0,
+        "Running time after a swap in which a trip of safety, or weights beyond the envelope, bring "
+        "the rule before back, s; 0 never.",
+        low=0.0,
+        high=600.0,
+    ),
+    "runtime": Parameter(
+        "numpy", "What computes the network; onnx needs the extra onnx.", choices=("numpy", "onnx")
+    ),
     "signature_policy": Parameter(
         "off",
         "What to do about a rule file that trusted_key has not signed: nothing, warn, or refuse it.",
@@ -59,6 +82,20 @@ PARAMETERS: Mapping[str, Parameter] = {
         "imu/data with one stamp.",
         choices=("timer", "sensor"),
     ),
+    "command_rate": Parameter(
+        0.0,
+        "Rate of the safety checks and of joint_command under tick_source timer, Hz: a whole multiple "
+        "of the rule's own rate; 0 for that rate.",
+        low=0.0,
+        high=2000.0,
+    ),
+    "rate_tolerance": Parameter(
+        0.2,
+        "Part by which the rate of ticks may be off the rule's before plasticity is frozen.",
+        low=0.0,
+        high=1.0,
+        above_low=True,
+    ),
     "lock_step": Parameter(
         default=False,
         description="Answer every reading with a command of the same stamp and judge ages by "
@@ -72,9 +109,55 @@ PARAMETERS: Mapping[str, Parameter] = {
         high=10.0,
         above_low=True,
     ),
+    "frozen_timeout": Parameter(
+        0.5,
+        "Joints that all read exactly the same for longer than this while the robot runs damp it, s; "
+        "0 never.",
+        low=0.0,
+        high=60.0,
+    ),
+    "heartbeat_timeout": Parameter(
+        0.0,
+        "Without a message on the topic heartbeat for longer than this the robot is damped, s; 0 "
+        "needs none.",
+        low=0.0,
+        high=60.0,
+    ),
+    "dry_run": Parameter(
+        default=False,
+        description="Publish the commands on ~/dry_run instead of joint_command.",
+    ),
     "plasticity_gain": Parameter(
         1.0, "Factor on every weight change: 1 as evolved, 0 frozen.", live=True, low=0.0, high=10.0
     ),
+    "envelope_margin": Parameter(
+        1.2,
+        "Factor on the rule's envelope beyond which the supervisor acts.",
+        low=1.0,
+        high=100.0,
+    ),
+    "twin_speed": Parameter(
+        0.1,
+        "The static twin may drive if the rule file says that it walks this fast at least, m/s.",
+        low=-10.0,
+        high=10.0,
+    ),
+    "twin_fall_rate": Parameter(
+        0.1,
+        "The static twin may drive if the rule file says that it falls in this share of its walks at "
+        "most.",
+        low=0.0,
+        high=1.0,
+    ),
+    "snapshot_file": Parameter(
+        "",
+        "Path of the .snapshot.safetensors file that ~/snapshot writes and ~/restore reads.",
+        live=True,
+    ),
+    "rt_priority": Parameter(
+        0, "SCHED_FIFO priority of the control thread; 0 for normal scheduling.", low=0, high=99
+    ),
+    "cpu": Parameter(-1, "The CPU that the control thread runs on; -1 for any.", low=-1, high=1023),
     "seed": Parameter(
         0,
         "Seed of the initial weights of every run; -1 draws them from entropy.",
@@ -135,12 +218,27 @@ class Settings:
     robot: str
     rule_file: str
     rule_dir: str
+    swap_weights: str
+    swap_blend: float
+    swap_probation: float
+    runtime: str
     signature_policy: str
     trusted_key: str
     tick_source: str
+    command_rate: float
+    rate_tolerance: float
     lock_step: bool
     sensor_timeout: float
+    frozen_timeout: float
+    heartbeat_timeout: float
+    dry_run: bool
     plasticity_gain: float
+    envelope_margin: float
+    twin_speed: float
+    twin_fall_rate: float
+    snapshot_file: str
+    rt_priority: int
+    cpu: int
     seed: int
 
     @property
@@ -155,6 +253,11 @@ class Settings:
                 return reason
         if self.lock_step and not self.by_reading:
             return "lock_step needs tick_source sensor. Set tick_source:=sensor."
+        if self.command_rate and self.by_reading:
+            return (
+                "command_rate needs tick_source timer; under tick_source sensor a command answers "
+                "every reading. Set command_rate to 0."
+            )
         if self.signature_policy != "off" and not self.trusted_key:
             return (
                 f"signature_policy {self.signature_policy} needs trusted_key. "

@@ -8,18 +8,23 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from rclpy.logging import get_logger
 
 from ..contract import check_contract
-from ..controller import controller_for
-from ..errors import ParameterError, RuleFileError
+from ..controller import Controller, interface_for
+from ..errors import MissingExtraError, ParameterError, RuleFileError
 from ..robot import RobotSpec, load_robot
+from ..rule import Rule
 from ..rule_file import load_rule
+from ..runtime.base import Runtime
+from ..runtime.numpy_runtime import NumpyRuntime
 from ..signature import Trust
 from .parameters import Settings
+from .rates import divide
 from .values import Loaded
 
 VALIDATION_TIMEOUT = 5.0  # s; starting Python alone takes over 1 s where the processors are busy
@@ -50,29 +55,72 @@ def trust_for(settings: Settings) -> Trust:
     return Trust(settings.signature_policy, keys, warn=get_logger(LOGGER).warning)
 
 
-def load(path: Path, robot: RobotSpec, trust: Trust) -> Loaded:
+def load(path: Path, robot: RobotSpec, trust: Trust, *, runtime: str = "numpy") -> Loaded:
     """Return a controller for a rule file, warmed up.
 
     Raises:
         SignatureError: it is not signed by whom it has to be.
         RuleFileError: the file cannot be used.
         ContractError: the rule does not fit this robot.
+        MissingExtraError: the runtime is not installed.
     """
     rule = load_rule(path, trust=trust)
     check_contract(rule.header.contract, robot, where=str(path))
-    controller = controller_for(rule, robot)
+    controller = Controller(robot, interface_for(rule, robot), runtime_for(rule, runtime))
     controller.reset(np.random.default_rng(0))
     for _ in range(WARM_UP_TICKS):
         controller.runtime.step(controller.last_observation)
-    return Loaded(controller, str(path), rule.sha256)
+    return Loaded(controller, rule, str(path), asked=str(path))
+
+
+def runtime_for(rule: Rule, name: str) -> Runtime:
+    """Return a rule in the runtime of this name, a choice of the parameter ``runtime``.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    if name == "numpy":
+        return NumpyRuntime(rule)
+    for package in ("onnx", "onnxruntime"):
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "onnx")
+    from ..runtime.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime.from_rule(rule)
+
+
+def first_rule(settings: Settings, robot: RobotSpec) -> Loaded:
+    """Return the controller that a node is configured with.
+
+    Raises:
+        HebbError: the rule cannot be loaded, or does not go with the robot or with ``command_rate``.
+    """
+    path, trust = inside(settings.rule_file, ""), trust_for(settings)
+    loaded = load(path, robot, trust, runtime=settings.runtime)
+    divide(loaded.rule.header.tick_period, settings.command_rate)
+    loaded.controller.runtime.plasticity_gain = settings.plasticity_gain
+    return replace(loaded, asked=settings.rule_file)
 
 
 def load_for_swap(
-    rule_file: str, settings: Settings, robot: RobotSpec, *, cancelled: Callable[[], bool]
+    rule_file: str,
+    settings: Settings,
+    robot: RobotSpec,
+    *,
+    cancelled: Callable[[], bool],
+    command_rate: float = 0.0,
 ) -> Loaded:
     """Return a controller for the file that shall drive from now on, validated in a child process.
 
+    Args:
+        rule_file: as it was asked for.
+        settings: of the node.
+        robot: the robot.
+        cancelled: asked every now and then whether to give up.
+        command_rate: that the loop runs at, Hz; 0 for any.
+
     Raises:
+        ParameterError: the rule's period does not go with the command rate.
         SignatureError: it is not signed by whom it has to be.
         RuleFileError: the file cannot be used, or lies outside ``rule_dir``.
         ContractError: the rule does not fit this robot.
@@ -80,10 +128,11 @@ def load_for_swap(
     path = inside(rule_file, settings.rule_dir)
     trust = trust_for(settings)
     sha256 = validate_rule_in_child(path, settings.robot, trust, cancelled=cancelled)
-    loaded = load(path, robot, trust)
+    loaded = load(path, robot, trust, runtime=settings.runtime)
     if loaded.sha256 != sha256:
         raise RuleFileError(f"{path}: was changed while it was validated. Set it again.")
-    return loaded
+    divide(loaded.rule.header.tick_period, command_rate)
+    return replace(loaded, asked=rule_file)
 
 
 def inside(rule_file: str, rule_dir: str) -> Path:

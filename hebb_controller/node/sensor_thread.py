@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+
+
+class Topic(NamedTuple):
+    """What a topic brings: the type of its messages, what takes them, and the quality of service."""
+
+    kind: type[Any]
+    take: Callable[[Any], None]
+    qos: QoSProfile
 
 
 class SensorThread:
@@ -21,15 +31,15 @@ class SensorThread:
 
     Args:
         node: whose process, context and namespace it shares.
-        topics: topic -> its message type and what takes the messages, in this thread.
-        qos: of all of them.
+        topics: by name; messages are taken in this thread.
+        incompatible: is told a topic whose publisher offers too little quality of service.
     """
 
     def __init__(
         self,
         node: Node,
-        topics: Mapping[str, tuple[type[Any], Callable[[Any], None]]],
-        qos: QoSProfile,
+        topics: Mapping[str, Topic],
+        incompatible: Callable[[str], None],
     ) -> None:
         # Arguments of a node win over those of the process, which may set the name.
         name = f"_{node.get_name()}_sensors"
@@ -40,8 +50,13 @@ class SensorThread:
             enable_rosout=False,
             start_parameter_services=False,
         )
-        for topic, (kind, take) in topics.items():
-            self._node.create_subscription(kind, topic, take, qos)
+        for name, topic in topics.items():
+            events = SubscriptionEventCallbacks(
+                incompatible_qos=functools.partial(_told, incompatible, name)
+            )
+            self._node.create_subscription(
+                topic.kind, name, topic.take, topic.qos, event_callbacks=events
+            )
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="sensors", daemon=True)
@@ -60,3 +75,7 @@ class SensorThread:
             return
         except Exception:  # without readings the control loop damps
             self._node.get_logger().fatal(traceback.format_exc())
+
+
+def _told(incompatible: Callable[[str], None], name: str, _: object) -> None:
+    incompatible(name)

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from ..controller import Controller
+from ..rule import Rule
 from ..signals import SensorReading
 
 Value = bool | int | float | str
@@ -31,29 +32,49 @@ class Sample:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A controller ready to run, and the file that its rule came from."""
+    """A controller ready to run, and where its rule came from.
+
+    Attributes:
+        controller: drives by the rule.
+        rule: the rule.
+        path: its file.
+        asked: how the file was named by whoever asked for it.
+    """
 
     controller: Controller
+    rule: Rule
     path: str
-    sha256: str
+    asked: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        return self.rule.sha256
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How the loop judges time.
+    """How the loop judges time and rates.
 
     Attributes:
         sensor_timeout: a reading older than this is stale, s.
         lock_step: ages are judged by stamps, every reading is answered.
-        every_reading: readings set the pace (tick on the first at or after each due stamp); otherwise
-            the caller does, and each new reading that it passes is ticked on.
+        by_stamps: ticks are due by the stamps of the readings; otherwise by the steady clock.
         seed: of the initial weights; below 0 they come from entropy.
+        command_period: between two calls of the loop by the steady clock, s.
+        heartbeat_timeout: without a dead-man's beat for this long the robot is damped, s; 0 needs none.
+        frozen_timeout: joints that all read the same for this long damp the robot, s; 0 never.
+        rate_tolerance: part by which the rate of ticks may be off before plasticity is frozen.
     """
 
     sensor_timeout: float
     lock_step: bool
-    every_reading: bool
+    by_stamps: bool
     seed: int
+    command_period: float = 0.02
+    heartbeat_timeout: float = 0.0
+    frozen_timeout: float = 0.5
+    rate_tolerance: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,11 @@ class LoopStatus:
         reason: why it is damped; empty otherwise.
         rule_file: the running rule's file.
         sha256: of that file.
-        swap: how many times the rule was swapped.
+        swap: how many times the rule was changed, there and back.
+        swap_state: how far the last change has come.
+        swap_reason: why it was taken back; empty otherwise.
+        plasticity: whether weights change, and why not.
+        watch: what the weights are held to.
     """
 
     phase: Phase
@@ -73,3 +98,7 @@ class LoopStatus:
     rule_file: str
     sha256: str
     swap: int = 0
+    swap_state: str = "none"
+    swap_reason: str = ""
+    plasticity: str = "plastic"
+    watch: str = ""

@@ -1,11 +1,13 @@
 """States, parameters and what the nodes refuse."""
 
 import math
+import time
 
 import pytest
 from nav_msgs.msg import Odometry
-from rig import CONTROL, SIM, Recorder, is_damp, values
+from rig import CONTROL, PATIENCE, SIM, Recorder, is_damp, values
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from hebb_controller.node.processes import CONTROLLER, SIMULATOR, NodeProcess
@@ -62,14 +64,11 @@ def test_each_state_commands_what_the_table_says(held, rule_file, sha256):
         ("robot", "a2", "Shipped: a1"),
         ("sensor_timeout", 0.5, "max_reading_age"),
         ("lock_step", True, "needs tick_source sensor"),
+        ("command_rate", 120.0, "whole multiple"),
     ],
 )
-def test_what_does_not_fit_fails_to_configure_with_one_clear_line(
-    held, rule_file, name, value, reason
-):
-    good = {"rule_file": str(rule_file), "robot": "a1", "sensor_timeout": 0.1, "lock_step": False}[
-        name
-    ]
+def test_what_does_not_fit_fails_to_configure_with_one_clear_line(held, name, value, reason):
+    good = held.operator.get_parameter(CONTROL, name)
     before = len(held.controller.output())
     held.set(CONTROL, name, value)
     try:
@@ -84,6 +83,23 @@ def test_what_does_not_fit_fails_to_configure_with_one_clear_line(
 
 def test_after_a_failure_the_mended_parameter_configures(held):
     assert held.operator.change_state(CONTROL, "configure")
+
+
+def test_somebody_else_on_the_command_topic_keeps_the_robot_from_being_driven(held):
+    before = len(held.commands.items)
+    intruder = held.operator.node.create_publisher(JointState, "joint_command", 1)
+    end = time.monotonic() + PATIENCE
+    while "joint_command is also published" not in str(
+        [s.message for _, m in held.diagnostics.items[-5:] for s in m.status]
+    ):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert not held.operator.change_state(CONTROL, "activate")
+    assert held.operator.state(CONTROL) == "inactive"
+    name = held.operator.node.get_name()
+    assert f"also published by /{name}: two would pull" in held.controller.output()
+    held.operator.node.destroy_publisher(intruder)
+    assert len(held.commands.items) == before
 
 
 @pytest.mark.parametrize(

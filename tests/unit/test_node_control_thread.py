@@ -3,12 +3,19 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from hebb_controller.node.control_thread import ControlThread
 from hebb_controller.node.values import LoopStatus, Phase, Sample
+from hebb_controller.signals import SensorReading
 
 PATIENCE = 5.0  # s, how long a test waits for what must happen
+
+
+def sample(stamp):
+    """Return a reading of which only the moment of its arrival is looked at."""
+    return Sample(SensorReading(0.0, time.monotonic(), None, None, None, None), stamp)
 
 
 class Loop:
@@ -78,21 +85,37 @@ def make():
         thread.end()
 
 
-def test_the_timer_keeps_absolute_deadlines(make):
-    """The k-th tick comes no earlier than k periods after the first, however late one before was."""
+def test_the_timer_keeps_absolute_deadlines_and_counts_what_it_misses(make):
+    """A tick that takes two and a half periods leaves the next ones where they would have been."""
+    period = 0.01
     loop = Loop()
-    _, sent, *_ = make(loop, period=0.01)
+    tick = loop.tick
+
+    def stumbling(sample, now):
+        if len(loop.calls) == 5:
+            time.sleep(2.5 * period)
+        return tick(sample, now)
+
+    loop.tick = stumbling
+    thread, sent, *_ = make(loop, period=period)
     sent.wait(40)
-    times = [now for _, now in loop.calls]
-    late = [now - (times[0] + 0.01 * k) for k, now in enumerate(times)]
-    assert min(late) > -0.01
+    assert thread.end()
+    statistics = thread.statistics
+    ticks = statistics.ticks
+    assert ticks == len(loop.calls)
+    deadlines = (statistics._begun - statistics._late)[:ticks]
+    steps = np.diff(deadlines) / period
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-6)
+    assert (statistics._late[:ticks] >= 0).all()
+    assert statistics.overruns == round(steps.sum() - len(steps)) >= 1
+    assert [now for _, now in loop.calls[:ticks]] == statistics._begun[:ticks].tolist()
 
 
 def test_a_reading_is_ticked_on_and_answered_with_its_stamp(make):
     loop = Loop()
     thread, sent, *_ = make(loop, period=60.0, by_reading=True, answer_once=True)
     for stamp in (5, 7):
-        thread.offer(Sample(None, stamp))
+        thread.offer(sample(stamp))
         assert sent.wait(1)[-1] == ("command", stamp)
         sent.items.clear()
 
@@ -100,7 +123,7 @@ def test_a_reading_is_ticked_on_and_answered_with_its_stamp(make):
 def test_without_a_new_reading_nothing_is_sent_by_reading_unless_damped(make):
     loop = Loop()
     thread, sent, *_ = make(loop, period=0.005, by_reading=True)
-    thread.offer(Sample(None, 5))
+    thread.offer(sample(5))
     sent.wait(1)
     ticks = len(loop.calls)
     while len(loop.calls) < ticks + 5:

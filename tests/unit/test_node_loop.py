@@ -8,7 +8,8 @@ import pytest
 from hebb_controller.contract import Contract, joint_contracts
 from hebb_controller.controller import controller_for
 from hebb_controller.network import InitialSpec
-from hebb_controller.node.loop import LOCK_STEP_WATCHDOG, ControlLoop
+from hebb_controller.node.guard import LOCK_STEP_WATCHDOG
+from hebb_controller.node.loop import ControlLoop
 from hebb_controller.node.values import Loaded, LoopSettings, Phase, Sample
 from hebb_controller.observation import Channel
 from hebb_controller.plasticity import UpdateSpec
@@ -41,21 +42,25 @@ def loaded(robot, path="one", *, scale=0.3):
         provenance={},
         license="Apache-2.0",
     )
-    return Loaded(controller_for(make_rule(header, [{}]), robot), path, f"sha256 of {path}")
+    rule = replace(make_rule(header, [{}]), sha256=f"sha256 of {path}")
+    return Loaded(controller_for(rule, robot), rule, path)
 
 
 def settings(**changes):
-    values = {"sensor_timeout": TIMEOUT, "lock_step": False, "every_reading": True, "seed": 1}
+    values = {"sensor_timeout": TIMEOUT, "lock_step": False, "by_stamps": True, "seed": 1}
     return LoopSettings(**{**values, **changes})
 
 
 def sample(robot, stamp, received=None, **changes):
-    """Return a reading in the default pose; by default it is received at its stamp."""
+    """Return a reading in the default pose; by default it is received at its stamp.
+
+    The velocities are noise, as on any robot: a driver that repeats itself is damped.
+    """
     reading = SensorReading(
         stamp=stamp * 1e-9,
         received=stamp * 1e-9 if received is None else received,
         joint_position=robot.default,
-        joint_velocity=np.zeros(robot.n_joints),
+        joint_velocity=np.full(robot.n_joints, stamp * 1e-15),
         orientation=np.array([0.0, 0.0, 0.0, 1.0]),
         angular_velocity_base=np.zeros(3),
     )

@@ -1,0 +1,103 @@
+"""Whether the robot may be driven now: readings that are whole, fresh and moving, and a dead-man's beat."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..robot import RobotSpec
+from ..safety import Safety
+from ..signals import NOTHING_ACTED, Limit, LimitReport
+from .values import LoopSettings, Sample
+
+LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
+CONSTANT = 2.0  # s after which a joint that reads the same all the time is worth a warning
+
+
+class Guard:
+    """Judges readings and times for one robot.
+
+    Args:
+        robot: its limits hold.
+        safety: its stages that look at a reading.
+        settings: how time is judged.
+    """
+
+    def __init__(self, robot: RobotSpec, safety: Safety, settings: LoopSettings) -> None:
+        self._names = robot.joint_names
+        self._safety = safety
+        self._settings = settings
+        self._position = self._velocity = np.full(robot.n_joints, np.nan)
+        self._moved = np.zeros(robot.n_joints, dtype=np.int64)
+        self._changed = self._stamp = 0
+        self._beat = -np.inf
+
+    @property
+    def watchdog(self) -> float:
+        """How long there may be no reading at all, s of steady time."""
+        settings = self._settings
+        return LOCK_STEP_WATCHDOG if settings.lock_step else settings.sensor_timeout
+
+    def begin(self, stamp: int) -> None:
+        """Have sensors count as moving from this stamp on, ns."""
+        self._moved[:] = stamp
+        self._changed = stamp
+
+    def beat(self, now: float) -> None:
+        """Take a dead-man's beat that came at this steady time, s."""
+        self._beat = now
+
+    def check(self, sample: Sample, now: float) -> LimitReport:
+        """Return whether a reading may drive the robot now.
+
+        Args:
+            sample: the latest reading.
+            now: steady time, s.
+        """
+        settings = self._settings
+        silent = now - self._beat
+        if settings.heartbeat_timeout and silent > settings.heartbeat_timeout:
+            limit = f"(limit {settings.heartbeat_timeout * 1e3:.0f} ms)"
+            for_ms = "" if silent == np.inf else f" for {silent * 1e3:.0f} ms"
+            return LimitReport(Limit.STALE, f"no heartbeat{for_ms} {limit}")
+        quiet = now - sample.reading.received
+        if settings.lock_step and quiet > self.watchdog:
+            return LimitReport(Limit.STALE, f"no sensor reading for {quiet:.1f} s (lock-step)")
+        return self._safety.check(sample.reading, self.judged(sample, now))
+
+    def check_stamps(self, before: Sample | None, sample: Sample) -> LimitReport:
+        """Return whether one reading may follow another."""
+        if before is None:
+            return NOTHING_ACTED
+        step = (sample.stamp - before.stamp) * 1e-9
+        if step < 0:
+            return LimitReport(Limit.STALE, f"the stamps jumped back by {-step:.3f} s")
+        if self._settings.lock_step and step > self._settings.sensor_timeout + 1e-9:
+            return LimitReport(Limit.STALE, f"the stamps jumped ahead by {step:.3f} s")
+        return NOTHING_ACTED
+
+    def check_motion(self, sample: Sample) -> LimitReport:
+        """Return whether the joints of a robot that runs still read something new now and then.
+
+        All of them the same, to the last bit, is a driver that repeats itself.
+        """
+        reading, self._stamp = sample.reading, sample.stamp
+        moved = reading.joint_position != self._position
+        self._moved[moved] = sample.stamp
+        if np.count_nonzero(moved) or (reading.joint_velocity != self._velocity).any():
+            self._changed = sample.stamp
+        self._position, self._velocity = reading.joint_position, reading.joint_velocity
+        still = (sample.stamp - self._changed) * 1e-9
+        limit = self._settings.frozen_timeout
+        if limit and still > limit:
+            return LimitReport(Limit.STALE, f"all joints have read the same for {still:.2f} s")
+        return NOTHING_ACTED
+
+    @property
+    def constant_joints(self) -> tuple[str, ...]:
+        """Joints that have read the same for long while others have not."""
+        still = self._stamp - self._moved > CONSTANT * 1e9
+        return tuple(name for name, is_still in zip(self._names, still, strict=True) if is_still)
+
+    def judged(self, sample: Sample, now: float) -> float:
+        """Return the time by which a reading's age is judged: in lock-step it has none."""
+        return sample.reading.received if self._settings.lock_step else now

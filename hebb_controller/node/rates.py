@@ -1,0 +1,142 @@
+"""Rates: when a tick is due, whether ticks come as the rule expects, and how well they were kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..errors import ParameterError
+
+WINDOW = 1.0  # s over which the rate is averaged
+KEPT = 1024  # ticks that the statistics look back on
+
+
+def divide(tick_period: float, command_rate: float) -> int:
+    """Return how many commands go out in one tick of the rule; a rate of 0 means one.
+
+    Args:
+        tick_period: of the rule, s.
+        command_rate: commands per second.
+
+    Raises:
+        ParameterError: it is no whole number.
+    """
+    if command_rate == 0.0:
+        return 1
+    exact = tick_period * command_rate
+    whole = round(exact)
+    if whole < 1 or abs(exact - whole) > 1e-6 * whole:
+        rate = 1.0 / tick_period
+        raise ParameterError(
+            f"command_rate is {command_rate:g} Hz; the rule ticks at {rate:g} Hz, and it must be a "
+            f"whole multiple of that, e.g. {rate:g}, {2 * rate:g} or {4 * rate:g}."
+        )
+    return whole
+
+
+class Pace:
+    """Says when a tick is due: at the first moment at or after each multiple of the period.
+
+    Args:
+        period: of the rule, ns.
+        early: how much earlier counts as due, ns: what is meant to come at the same rate jitters.
+    """
+
+    def __init__(self, period: int, *, early: int) -> None:
+        self._period = period
+        self._early = early
+        self._due: int | None = None
+
+    def restart(self) -> None:
+        """Have the next moment be due, and count from there."""
+        self._due = None
+
+    def follow(self, period: int, *, early: int) -> None:
+        """Tick at another period from the last tick on."""
+        if self._due is not None:
+            self._due += period - self._period
+        self._period, self._early = period, early
+
+    def due(self, moment: int) -> bool:
+        """Return whether a tick falls on this moment, ns, and count on to the next one."""
+        if self._due is not None and moment < self._due - self._early:
+            return False
+        due = moment if self._due is None else self._due
+        late = moment >= due + self._period
+        self._due = moment + self._period if late else due + self._period
+        return True
+
+
+class RateWatch:
+    """Tells whether ticks come at the rule's rate: a rule learns per tick, not per second.
+
+    Args:
+        period: of the rule, s.
+        tolerance: part by which the average may be off; half of it once it has been off by more.
+    """
+
+    def __init__(self, period: float, tolerance: float) -> None:
+        self.nominal = period
+        self._tolerance = tolerance
+        self._alpha = min(period / WINDOW, 1.0)
+        self._last: float | None = None
+        self.period = period
+        self.off = False
+
+    def restart(self) -> None:
+        """Forget what was measured."""
+        self._last, self.period, self.off = None, self.nominal, False
+
+    def tick(self, stamp: float) -> bool:
+        """Take the stamp of a tick, s; return whether the rate left or regained the tolerance."""
+        if self._last is not None:
+            self.period += self._alpha * (stamp - self._last - self.period)
+        self._last = stamp
+        allowed = self._tolerance * (0.5 if self.off else 1.0)
+        off = abs(self.period / self.nominal - 1.0) > allowed
+        changed, self.off = off is not self.off, off
+        return changed
+
+
+class TickStatistics:
+    """How late ticks began, how long after its reading a command left, and how many were missed."""
+
+    def __init__(self) -> None:
+        self.overruns = 0
+        self._late = np.zeros(KEPT)
+        self._latency = np.zeros(KEPT)
+        self._begun = np.zeros(KEPT)
+        self.ticks = self._answers = 0
+
+    def began(self, now: float, late: float, missed: int) -> None:
+        """Note that a tick began, so late, s, after so many that nobody began."""
+        self.overruns += missed
+        i = self.ticks % KEPT
+        self._begun[i], self._late[i] = now, late
+        self.ticks += 1
+
+    def answered(self, latency: float) -> None:
+        """Note that a command left, this long after its reading had arrived, s."""
+        self._latency[self._answers % KEPT] = latency
+        self._answers += 1
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the figures of the last ticks, as text."""
+        n, m = min(self.ticks, KEPT), min(self._answers, KEPT)
+        begun = np.sort(self._begun[:n])
+        span = float(begun[-1] - begun[0]) if n > 1 else 0.0
+        rate = (n - 1) / span if span > 0 else 0.0
+        return {
+            "rate_hz": f"{rate:.1f}",
+            **_percentiles("jitter", self._late[:n]),
+            **_percentiles("latency", self._latency[:m]),
+            "overruns": str(self.overruns),
+        }
+
+
+def _percentiles(name: str, seconds: np.typing.NDArray[np.float64]) -> dict[str, str]:
+    if not seconds.size:
+        return {}
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1e6
+    return {f"{name}_p50_us": f"{p50:.0f}", f"{name}_p99_us": f"{p99:.0f}"}

@@ -1,0 +1,195 @@
+"""Which rule drives, which one drove before it, and the way from one to the other.
+
+::
+
+    staged ─tick boundary→ BLENDING ─→ PROBATION ─→ KEPT
+                              └───────────┴─ trip, breach, or by hand ─→ ROLLED_BACK
+
+The rule that comes back is the last one that passed its probation, with the weights that it had when it
+was left.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..controller import Controller
+from ..robot import FloatArray
+from ..runtime.base import State
+from ..signals import SensorReading
+from .supervisor import Supervisor, SupervisorSettings
+from .values import Loaded
+
+SLACK = 1e-9  # s, of a sum of periods
+
+
+class SwapState(enum.Enum):
+    """How far the last swap has come."""
+
+    NONE = "none"
+    BLENDING = "blending"
+    PROBATION = "probation"
+    KEPT = "kept"
+    ROLLED_BACK = "rolled back"
+
+
+@dataclass(frozen=True)
+class SwapSettings:
+    """How one rule takes over from another.
+
+    Attributes:
+        blend: s of running in which the commands of both are mixed.
+        probation: s of running, with the blend, in which a trip or a breach brings the old one back.
+    """
+
+    blend: float = 0.5
+    probation: float = 5.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A rule in force, and who watches its weights."""
+
+    loaded: Loaded
+    supervisor: Supervisor
+
+    @property
+    def controller(self) -> Controller:
+        """What drives."""
+        return self.loaded.controller
+
+
+@dataclass(frozen=True)
+class _Left:
+    """A rule that was left, with the state of its network at that moment."""
+
+    running: Running
+    state: State
+
+
+class Succession:
+    """The rule in force and how it came to be.
+
+    Args:
+        first: the rule to begin with.
+        settings: how one takes over from another.
+        supervisor: what is allowed to weights.
+    """
+
+    def __init__(
+        self, first: Loaded, settings: SwapSettings, supervisor: SupervisorSettings
+    ) -> None:
+        self.number = 0
+        self.state = SwapState.NONE
+        self.reason = ""
+        self._settings = settings
+        self._supervisor = supervisor
+        self.running = self._watched(first)
+        self._previous: _Left | None = None
+        self._source: Controller | FloatArray | None = None
+        self._elapsed = 0.0
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether the rule in force may still be taken back by itself."""
+        swapped = self.state in (SwapState.BLENDING, SwapState.PROBATION)
+        return swapped and self._elapsed < self._settings.probation - SLACK
+
+    def put_in_force(
+        self, loaded: Loaded, rng: np.random.Generator, *, carry: bool, blend: bool
+    ) -> None:
+        """Have another rule drive from the next tick on.
+
+        Args:
+            loaded: the rule.
+            rng: draws its initial weights.
+            carry: whether it goes on from the weights of the rule before; the layers must agree.
+            blend: whether the robot runs, so that commands have to be mixed.
+        """
+        old = self.running
+        state = old.controller.runtime.state
+        loaded.controller.reset(rng, old.controller.last_position)
+        if carry:
+            runtime = loaded.controller.runtime
+            evolved = loaded.rule.header.initial.distribution == "evolved"
+            own = {"initial": runtime.state["initial"]} if evolved else {}
+            runtime.restore({**state, **own})
+        if not self.on_probation:
+            self._previous = _Left(old, state)
+        self._take_over(self._watched(loaded), source=old.controller if blend else None)
+        self.state, self.reason = SwapState.PROBATION, ""
+        if self._source is not None:
+            self.state = SwapState.BLENDING
+
+    def roll_back(
+        self, reason: str, rng: np.random.Generator, *, blend: bool, trusted: bool
+    ) -> None:
+        """Have the rule drive again that drove before, with the weights that it had.
+
+        Args:
+            reason: why.
+            rng: stands in for a draw: the weights are those that were left.
+            blend: whether the robot runs.
+            trusted: whether the rule that goes may still drive while it does.
+        """
+        previous, old = self._previous, self.running.controller
+        if previous is None:
+            return
+        position = old.last_position
+        controller = previous.running.controller
+        controller.reset(rng, position)
+        controller.runtime.restore(previous.state)
+        source = (old if trusted else position.copy()) if blend else None
+        self._take_over(previous.running, source=source)
+        self._previous = None
+        self.state, self.reason = SwapState.ROLLED_BACK, reason
+
+    def refusal_to_roll_back(self) -> str:
+        """Return why there is no way back, or an empty string."""
+        return "" if self._previous else "nothing to roll back to: no rule was swapped."
+
+    def blend(self, reading: SensorReading) -> tuple[FloatArray, float] | None:
+        """Return the targets of who drove before, and the share of who drives; None if all of it.
+
+        Args:
+            reading: what was measured; it has passed the safety stages.
+        """
+        source = self._source
+        if source is None:
+            return None
+        period = self.running.controller.interface.period
+        share = min(1.0, (self._elapsed + period) / self._settings.blend)
+        if not isinstance(source, Controller):
+            return source, share
+        other = source.act(reading, self.running.controller.last_position)
+        return (other, share) if np.isfinite(other).all() else None
+
+    def after_tick(self) -> bool:
+        """Count a tick of the running robot; return whether the state changed."""
+        before, settings = self.state, self._settings
+        self._elapsed += self.running.controller.interface.period
+        if self._elapsed > settings.blend - SLACK:
+            self._source = None
+            if self.state is SwapState.BLENDING:
+                self.state = SwapState.PROBATION
+        if self.state is SwapState.PROBATION and self._elapsed > settings.probation - SLACK:
+            self.state = SwapState.KEPT
+        return self.state is not before
+
+    def begin_run(self) -> None:
+        """Forget what was mixed: the robot comes from its default pose."""
+        self._source = None
+        self.running.supervisor.begin()
+
+    def _take_over(self, running: Running, *, source: Controller | FloatArray | None) -> None:
+        self.running = running
+        self.number += 1
+        self._elapsed = 0.0
+        self._source = source if self._settings.blend > 0 else None
+
+    def _watched(self, loaded: Loaded) -> Running:
+        runtime = loaded.controller.runtime
+        return Running(loaded, Supervisor(loaded.rule, runtime, self._supervisor))

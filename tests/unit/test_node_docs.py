@@ -1,0 +1,52 @@
+"""docs/operations.md says what the node has, and config/controller.yaml names nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("rclpy")
+
+from hebb_controller.node.controller_node import TRIGGERS
+from hebb_controller.node.loop import REMEDIES
+from hebb_controller.node.parameters import PARAMETERS, Parameter
+from hebb_controller.node.succession import SwapState
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def row(name: str, parameter: Parameter) -> str:
+    """Return the row of the table for a parameter; to write a new one, print it."""
+    default = parameter.default
+    shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
+    live = " *Live.*" if parameter.live else ""
+    choices = f" Choices: {', '.join(parameter.choices)}." if parameter.choices else ""
+    return f"| `{name}` | `{shown}` | {parameter.description}{choices}{live} |"
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_parameter_has_its_row(name):
+    assert row(name, PARAMETERS[name]) in PAGE
+
+
+def test_the_table_has_no_other_rows():
+    section = PAGE.partition("## Parameters")[2]
+    assert re.findall(r"^\| `(\w+)`", section, re.MULTILINE) == list(PARAMETERS)
+
+
+def test_every_service_swap_state_and_remedy_is_explained():
+    for service in (*TRIGGERS, "~/freeze"):
+        assert f"\n| `{service}` |" in PAGE
+    for state in SwapState:
+        assert f"\n| `{state.value}` |" in PAGE
+    for words in list(REMEDIES.values())[:3]:
+        assert f"`{words}: " in PAGE
+
+
+def test_the_shipped_parameter_file_repeats_the_defaults():
+    document = yaml.safe_load((ROOT / "config" / "controller.yaml").read_text(encoding="utf-8"))
+    for name, value in document["/**/controller_node"]["ros__parameters"].items():
+        assert value == PARAMETERS[name].default
+        assert type(value) is type(PARAMETERS[name].default)
