@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hebb_sim.episode import Condition
+from hebb_sim.condition import Condition
+from hebb_sim.damage import Damage
 
 from ..contract import Contract, joint_contracts
 from ..errors import TrainingError
@@ -40,6 +41,12 @@ WALK = RewardSpec(
     target=0.6, limit=0.75, fast=2.0, heading=0.1, sideways=0.1, power=0.0002, fall=0.0
 )
 WALK_STRAIGHT = replace(WALK, heading=0.8, fall=0.8)
+
+STEERS = 290  # generations after which it also holds its course
+LIMPS = {
+    "FR": 400,
+    "RR": 120,
+}  # leg -> generations from there in which its motors fade from 0.6 to none
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,26 @@ def fast(*, seed: int, generations: int | None) -> Preset:
             step_min=0.008,
         ),
         rewards=((0, WALK), (WALKS, WALK_STRAIGHT)),
-        generations=290 if generations is None else generations,
+        generations=STEERS if generations is None else generations,
         seed=seed,
     )
     return Preset(spec, _walk_then_steer)
+
+
+def robust(*, seed: int, generations: int | None) -> Preset:
+    """Return the recipe that goes on where ``fast`` ends, with a front or a rear leg going weak and limp.
+
+    Sigma and step stay larger than those of ``fast``: the gait has to change. The score has a share of the
+    worst condition, or front legs are given up for rear ones.
+    """
+    walk = fast(seed=seed, generations=None)
+    spec = replace(
+        walk.spec,
+        evolution=replace(walk.spec.evolution, sigma_min=0.05, step_min=0.015, lowest=0.5),
+        rewards=(*walk.spec.rewards, (STEERS, replace(WALK_STRAIGHT, heading=0.5, fall=0.5))),
+        generations=1000 if generations is None else generations,
+    )
+    return Preset(spec, _walk_then_limp)
 
 
 def _stacked(genome: Genome) -> Evolvable:
@@ -139,7 +162,7 @@ def with_network(preset: Preset, network: str) -> Preset:
     return replace(preset, spec=replace(preset.spec, genome=NETWORKS[network](genome)))
 
 
-PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast}
+PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast, "robust": robust}
 
 
 def _walk_then_steer(generation: int) -> tuple[Condition, ...]:
@@ -154,6 +177,26 @@ def _walk_then_steer(generation: int) -> tuple[Condition, ...]:
         return (Condition(duration=10.0),)
     turn = 0.8 * (0.618034 * generation % 1.0)  # rad, spread evenly over 0 … 0.8
     return (Condition(duration=6.0, turn=turn), Condition(duration=6.0))
+
+
+def _walk_then_limp(generation: int) -> tuple[Condition, ...]:
+    """Return the episodes of ``fast``, then one with each of two legs that fade, at times one without.
+
+    The onset is spread evenly over 1 … 2 s; a symmetric rule learns the other two legs with these.
+    """
+    since = generation - STEERS
+    if since < 0:
+        return _walk_then_steer(generation)
+    onset = 1.0 + 0.618034 * generation % 1.0
+    episodes = [
+        Condition(duration=6.0, damages=(_faded(leg, 1.0 - since / fading),), onset=onset)
+        for leg, fading in LIMPS.items()
+    ]
+    return (*episodes, Condition(duration=6.0)) if generation % 2 else tuple(episodes)
+
+
+def _faded(leg: str, share: float) -> Damage:
+    return Damage(leg, "weak", round(0.6 * share, 3)) if share > 0.0 else Damage(leg, "limp")
 
 
 def _contract(robot: RobotSpec) -> Contract:

@@ -36,7 +36,11 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in p
 
 @click.command(epilog=example("hebb train --preset fast --out runs/first"))
 @click.option(
-    "--preset", type=click.Choice(["fast"]), default="fast", show_default=True, help="The recipe."
+    "--preset",
+    type=click.Choice(["fast", "robust"]),
+    default="fast",
+    show_default=True,
+    help="The recipe.",
 )
 @click.option(
     "--network",
