@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hebb_controller.golden import compare_golden
 from hebb_controller.rule_file import load_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 
@@ -76,3 +77,42 @@ def test_version_1_runs_as_it_ran(rule, trajectory):
         moved += bool(change > 1000 * trajectory["weights_bound"][tick].max())
     assert len(trajectory["observation"]) == 32
     assert moved == 10  # every third tick
+
+
+# --- what came to version 1 before it was released ---
+
+
+@pytest.fixture(scope="module")
+def full():
+    return load_rule(HERE / "v1_full.rule.safetensors")
+
+
+def test_the_second_golden_file_is_the_one_that_was_made():
+    digest = hashlib.sha256((HERE / "v1_full.rule.safetensors").read_bytes()).hexdigest()
+    assert digest == "ed22954c97cf9765ee679ab807dca3c8d4c07cdd538b4ac5a5a4e58a5f0a9f06"
+
+
+def test_version_1_with_everything_says_what_it_said(full):
+    header = full.header
+    assert (header.kind, header.layer_sizes) == ("ABCD_eta_neuron", (6, 4, 2))
+    assert header.initial.distribution == "evolved"
+    assert header.update.normalisation == "max_above_one"
+    assert header.envelope.ticks == 400
+    assert [layer.norm for layer in header.envelope.layers] == [4.0, 2.0]
+    assert (header.static_twin.episodes, header.static_twin.fall_rate) == (40, 0.125)
+    assert [part["eta"].shape for part in full.neurons] == [(6,), (4,), (2,)]
+    assert full.golden.ticks == 8
+    for twin, layer in zip(full.static, full.layers, strict=True):
+        assert (twin == 0.5 * layer["initial"]).all()
+        assert set(layer) == {"A", "B", "C", "D", "eta", "initial"}
+    # A_ij = A_i · A_j, of the two neurons at its ends
+    first, second = full.neurons[0]["A"], full.neurons[1]["A"]
+    assert full.layers[0]["A"][3, 5] == second[3] * first[5]
+
+
+def test_version_1_repeats_the_golden_vectors_in_its_file_on_every_runtime(full):
+    compare_golden(full, NumpyRuntime(full))
+    pytest.importorskip("onnxruntime")
+    from hebb_controller.runtime.onnx_runtime import OnnxRuntime
+
+    compare_golden(full, OnnxRuntime.from_rule(full))
