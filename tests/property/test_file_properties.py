@@ -16,7 +16,7 @@ from hebb_controller.plasticity import NORMALISATIONS, RULE_KINDS
 from hebb_controller.robot import load_robot, parse_robot
 from hebb_controller.rule_file import load_rule, save_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
-from hebb_sim.damage import KINDS, Damage, describe, parse_damages
+from hebb_sim.damage import PARTS, TABLE, Damage, describe, parse_damages
 
 KEPT = rule_bytes(toy_rule())
 A1 = load_robot("a1")
@@ -188,16 +188,24 @@ def test_a_robot_with_anything_in_any_field_is_refused_or_has_finite_ordered_lim
     assert (robot.max_target_rate > 0).all()
 
 
-parts = st.sampled_from([*A1.legs, *A1.joint_names])
-damages = st.builds(
-    lambda part, kind, amount: Damage(part, kind, amount if kind == "weak" else 0.0),
-    parts,
-    st.sampled_from(KINDS),
-    st.integers(0, 99).map(lambda percent: percent / 100),
-)
+NAMES = {"leg": tuple(A1.legs), "joint": A1.joint_names}
 
 
-@given(st.lists(damages, max_size=4))
+@st.composite
+def damages(draw):
+    """Return any damage of the table."""
+    kind = draw(st.sampled_from(sorted(TABLE)))
+    place = draw(st.sampled_from(TABLE[kind].parts))
+    part = draw(st.sampled_from(NAMES.get(place, (place,))))
+    amount = TABLE[kind].amount
+    if amount is None:
+        return Damage(part, kind)
+    share = draw(st.integers(0, 99)) / 100
+    number = amount.low + share * (amount.high - amount.low)
+    return Damage(part, kind, float(round(number) if amount.whole else round(number, 3)))
+
+
+@given(st.lists(damages(), max_size=4))
 def test_damages_survive_being_written_and_read(some):
     assert parse_damages(describe(some), A1) == tuple(some)
 
@@ -209,6 +217,6 @@ def test_no_text_breaks_the_reader_of_damages(text):
     except DamageError:
         return
     for damage in found:
-        assert damage.kind in KINDS
-        assert damage.part in {*A1.legs, *A1.joint_names}
-        assert 0 <= damage.amount < 1
+        amount = TABLE[damage.kind].amount
+        assert damage.part in {*A1.legs, *A1.joint_names, *PARTS}
+        assert damage.amount == 0 if amount is None else damage.amount in amount
