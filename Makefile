@@ -33,13 +33,14 @@ export NUMEXPR_NUM_THREADS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-fast lint suites clean $(addprefix test-,$(SUITES)) remake-environment
+.PHONY: help demo test test-fast test-mutation lint suites clean $(addprefix test-,$(SUITES)) remake-environment
 
 help:
 	@echo "make demo       walk the simulated robot over ROS 2 and take a leg away; writes demo_out/"
 	@echo "make test       lint, check types, run every test, build the package with colcon"
 	@echo "make test-fast  lint, check types, run the unit tests"
 	@echo "make test-NAME  run one directory of tests: $(SUITES)"
+	@echo "make test-mutation  plant faults in safety.py and count those that its tests find: minutes"
 	@echo "make lint       lint and check types"
 	@echo "make clean      remove .venv and everything that was built"
 	@echo
@@ -70,6 +71,10 @@ $(addprefix test-,$(SUITES)): test-%: $(VENV)/.test-installed
 	@mkdir -p $(RESULTS)
 	@$(BIN)/pytest tests/$* --junitxml=$(RESULTS)/$*.xml
 	@$(BIN)/python -c "$$ANY_EXECUTED" $(RESULTS)/$*.xml
+
+# Of no use to most changes, so it is no part of `test`.
+test-mutation: $(VENV)/.test-installed
+	@$(BIN)/python tests/mutation/mutate.py
 
 define ANY_EXECUTED
 import sys, xml.etree.ElementTree as ET

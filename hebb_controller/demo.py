@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,14 +16,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from .errors import HebbError
-from .node.operator_client import Operator
-from .node.processes import CONTROLLER, SIMULATOR, NodeProcess, ros_environment
+from .node.sim_loop import CONTROLLER_NODE, own_domain, sim_loop, speed_ahead
+from .node.values import Value
 from .observation import wrap_angle, yaw
 
-Value = bool | int | float | str
-
-CONTROLLER_NODE = "controller_node"
-SIMULATOR_NODE = "sim_node"
 PACE = 2.0  # simulated seconds per second, at most: fast enough to wait for, slow enough to read
 STALL = 20.0  # s of wall time without a message before the demo gives up
 
@@ -74,15 +68,7 @@ class Recording:
 
     def speed(self, start: float, stop: float) -> float:
         """Return the mean speed along the initial heading between two moments, m/s."""
-        times = np.array(self.time)
-        first, last = np.searchsorted(times, [start, stop])
-        first, last = min(first, len(times) - 1), min(last, len(times) - 1)
-        if last <= first:
-            return 0.0
-        q = np.array(self.orientation[0])
-        ahead = np.array([np.cos(yaw(q)), np.sin(yaw(q)), 0.0])
-        travelled = np.array(self.position[last]) - np.array(self.position[first])
-        return float(travelled @ ahead) / float(times[last] - times[first])
+        return speed_ahead(self.time, self.position, self.orientation[0], start, stop)
 
     def phase_at(self, moment: float) -> str:
         """Return the controller's phase at a moment, s; the last one known, after the end."""
@@ -181,34 +167,15 @@ def run_demo(
     Raises:
         HebbError: a node refused something or stopped.
     """
-    domain = 1 + os.getpid() % 100
-    environment = ros_environment(domain)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = environment["ROS_AUTOMATIC_DISCOVERY_RANGE"]
-    simulator: dict[str, Value] = {
-        "robot": robot,
-        "seed": seed,
-        "lock_step": True,
-        "real_time_factor": PACE,
-        "paused": True,
-    }
-    controller: dict[str, Value] = {
-        "robot": robot,
-        "seed": seed,
-        "rule_file": str(rule),
-        "tick_source": "sensor",
-        "lock_step": True,
-    }
-    with ExitStack() as stack:
-        sim = stack.enter_context(
-            NodeProcess(SIMULATOR, simulator, environment=environment, log=logs / "sim_node.log")
+    domain = own_domain()
+    simulator: dict[str, Value] = {"robot": robot, "seed": seed, "real_time_factor": PACE}
+    controller: dict[str, Value] = {"robot": robot, "seed": seed, "rule_file": str(rule)}
+    with sim_loop(simulator, controller, logs=logs, domain_id=domain) as loop:
+        operator = loop.operator
+        say(
+            f"sim_node (pid {loop.simulator.pid}) and controller_node (pid {loop.controller.pid}), "
+            f"ROS domain {domain}"
         )
-        node = stack.enter_context(
-            NodeProcess(
-                CONTROLLER, controller, environment=environment, log=logs / "controller_node.log"
-            )
-        )
-        say(f"sim_node (pid {sim.pid}) and controller_node (pid {node.pid}), ROS domain {domain}")
-        operator = stack.enter_context(Operator(domain_id=domain, name="demo"))
         listener = _Listener()
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         operator.watch(JointState, "joint_states", listener.on_joints, 50)
@@ -217,14 +184,12 @@ def run_demo(
             Float64MultiArray, f"{CONTROLLER_NODE}/plasticity", listener.on_plasticity, 50
         )
         operator.watch(DiagnosticStatus, f"{CONTROLLER_NODE}/status", listener.on_status, latched)
-        for transition in ("configure", "activate"):
-            if not operator.change_state(CONTROLLER_NODE, transition, timeout=20.0):
-                raise HebbError(f"the controller did not {transition}: {_last_line(node)}")
-        _set(operator, "paused", value=False)
+        loop.activate()
+        loop.set("paused", value=False)
         told = 0.0
         for act in acts:
             if act.damage != listener.damage:
-                _set(operator, "damage", value=act.damage)
+                loop.set("damage", value=act.damage)
                 listener.damage = act.damage
                 if act.damage == "none" and listener.phase == "DAMPED":
                     say(f"  the controller is damped ({listener.reason}); calling ~/reset_estop")
@@ -236,16 +201,8 @@ def run_demo(
                     told = listener.recording.time[-1]
                     say(_live_line(listener, told))
                 if time.monotonic() - listener.heard > STALL:
-                    raise HebbError(
-                        f"nothing heard for {STALL:g} s. sim_node: {_last_line(sim)}; "
-                        f"controller_node: {_last_line(node)}"
-                    )
+                    raise HebbError(f"nothing heard for {STALL:g} s. {loop.last_words()}")
     return listener.recording
-
-
-def _set(operator: Operator, name: str, *, value: bool | str) -> None:
-    if reason := operator.set_parameter(SIMULATOR_NODE, name, value):
-        raise HebbError(f"sim_node refused {name} = {value}: {reason}")
 
 
 def _live_line(listener: _Listener, now: float) -> str:
@@ -255,8 +212,3 @@ def _live_line(listener: _Listener, now: float) -> str:
         f"  t {now:5.1f} s   speed {kept.speed(now - 1.0, now):+.2f} m/s   |ΔW| {change}   "
         f"damage {listener.damage}   {listener.phase}"
     )
-
-
-def _last_line(process: NodeProcess) -> str:
-    lines = process.output().strip().splitlines()
-    return lines[-1] if lines else "no output"

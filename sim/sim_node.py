@@ -72,6 +72,9 @@ PARAMETERS: Mapping[str, tuple[str | int | float | bool, str, bool]] = {
 }
 
 
+LISTENERS_LAG = 200  # readings that are kept for a listener who has not taken them yet
+
+
 class SimNode(Node):
     """The node; :meth:`simulate` runs it.
 
@@ -116,10 +119,12 @@ class SimNode(Node):
         self._time = self._speed = 0.0
         self._told = -math.inf, 0.0
         self.add_on_set_parameters_callback(self._on_set)
-        self._joint_states = self.create_publisher(JointState, "joint_states", 10)
+        # In lock-step the controller waits for every reading, but who only listens may lag behind.
+        history = LISTENERS_LAG if self._lock_step else 10
+        self._joint_states = self.create_publisher(JointState, "joint_states", history)
         self._imu = self.create_publisher(Imu, "imu/data", 10)
         self._clock_time = self.create_publisher(Clock, "/clock", 10)
-        self._odom = self.create_publisher(Odometry, "odom", 10)
+        self._odom = self.create_publisher(Odometry, "odom", history)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Beside the services of this node every command would cost rclpy a look at each of them.
         name = f"_{self.get_name()}_commands"
@@ -283,9 +288,10 @@ class SimNode(Node):
         self._diagnostics.publish(array_message)
 
     def say_goodbye(self) -> None:
-        """Publish /diagnostics a last time, and see that it arrives."""
+        """Publish /diagnostics a last time, and see that it and the last readings arrive."""
         self.publish_diagnostics()
-        self._diagnostics.wait_for_all_acked(Duration(nanoseconds=200_000_000))
+        for publisher in (self._diagnostics, self._joint_states, self._odom):
+            publisher.wait_for_all_acked(Duration(nanoseconds=200_000_000))
 
     def _on_command(self, message: JointState) -> None:
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec

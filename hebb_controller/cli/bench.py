@@ -108,6 +108,37 @@ def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> 
         click.echo(f"{name}: {what}")
 
 
+@bench.command(epilog=example("hebb bench node --seconds 10 --json"))
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1.0),
+    default=60.0,
+    show_default=True,
+    help="Of each of the ten runs.",
+)
+@click.option(
+    "--rt-priority",
+    type=click.IntRange(0, 99),
+    default=0,
+    show_default=True,
+    help="As the node's parameter: SCHED_FIFO, of both.",
+)
+@json_option
+def node(seconds: float, rt_priority: int, as_json: bool) -> None:
+    """How late the node's control thread begins its ticks at 500 Hz, beside a busy machine.
+
+    Medians of five runs, each followed by one of a bare loop that sleeps with clock_nanosleep. An
+    overrun is a period in which no tick began. The thread and its loop are the node's, without DDS.
+    """
+    from ..node.bench import measure
+
+    report = measure(seconds, pairs=5, rt_priority=rt_priority)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        _show(report)
+
+
 _COLUMNS = (
     *("net", "synapses", "coefficients", "cache"),
     *("numpy µs (p50 / p99 / max)", "onnx µs (p50 / p99 / max)"),

@@ -180,6 +180,8 @@ class ControlThread:
         with self._wake:
             sample = self._sample
             fresh, self._fresh = self._fresh, False
+            if sample is not None:  # it may have come since the time was taken
+                now = max(now, sample.reading.received)
         try:
             command = loop.tick(sample, now)
         except Exception as error:

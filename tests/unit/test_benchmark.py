@@ -1,5 +1,6 @@
 """The benchmark: what stands beside our times is the same computation, and the figures are all there."""
 
+import gc
 import importlib
 import json
 import sys
@@ -22,6 +23,7 @@ from hebb_controller.benchmark import (
     regimes,
     time_net,
 )
+from hebb_controller.node import bench
 from hebb_controller.plasticity import RULE_KINDS, fold, layer_views
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 
@@ -148,6 +150,22 @@ def test_the_command_prints_a_table_and_draws_a_picture(small, tmp_path):
     assert len({row.count("|") for row in rows}) == 1
     assert rows[3].startswith("| 28-128-64-8 | 12,288 | 61,440 |")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_control_thread_is_timed_beside_a_bare_loop():
+    figures = bench.measure(1.0, pairs=1)
+    assert figures["p50_us"] <= figures["p99_us"] <= figures["max_us"]
+    assert figures["bare_p50_us"] <= figures["bare_p99_us"] <= figures["bare_max_us"]
+    assert min(figures.values()) >= 0 or figures["excess_overruns"] < 0
+    # Every period of the second has a tick or is an overrun; the last one may be under way.
+    assert figures["ticks"] + figures["overruns"] >= bench.RATE - 5
+    assert gc.isenabled()
+
+
+def test_the_command_runs_five_pairs(monkeypatch):
+    monkeypatch.setattr(bench, "measure", lambda seconds, **rest: {"seconds": seconds, **rest})
+    result = CliRunner().invoke(command.bench, ["node", "--seconds", "2", "--json"])
+    assert json.loads(result.stdout) == {"seconds": 2.0, "pairs": 5, "rt_priority": 0}
 
 
 def test_without_numba_the_loop_is_absent_and_nothing_else(small, monkeypatch):

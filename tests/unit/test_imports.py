@@ -52,6 +52,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "bridge": (SEAM | {"bridge"}, frozenset({"serial"})),
     "bridge.frame": (frozenset({"errors"}), frozenset()),
     "node": (TICK | {"bridge", "envelope", "node"}, frozenset({"rclpy"})),
+    "node.bench": (TICK | {"node"}, frozenset()),
     "train": (
         TICK | {"envelope", "golden", "recording", "train"},
         frozenset({"torch", "scipy", "tqdm"}),
@@ -67,10 +68,11 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "plots": (TICK | {"benchmark"}, frozenset({"matplotlib", "PIL"})),
     "pictures": (TICK | {"train"}, frozenset({"matplotlib", "PIL"})),
     "demo": (TICK | {"demo", "node"}, frozenset({"rclpy"})),
+    "testing": (TICK | {"hebb_sim", "node"}, frozenset({"pytest", "rclpy"})),
     "cli": (
         TICK
         | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "pictures", "plots", "train"}
-        | {"golden", "onnx_export", "recording", "rule_diff"},
+        | {"golden", "node.bench", "onnx_export", "recording", "rule_diff"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
 }
@@ -106,7 +108,8 @@ GUARDED: Mapping[str, tuple[str, ...]] = {
     "numba": ("llvmlite",),
     "ray": (),
     "mcap": ("mcap_ros2",),
-    "tests": ("conftest", "hypothesis", "pytest"),
+    "pytest": (),
+    "tests": ("conftest", "hypothesis"),
 }
 GUARD_OF = {name: guard for guard, more in GUARDED.items() for name in (guard, *more)}
 

@@ -163,3 +163,21 @@ def test_each_change_of_the_status_is_told_once(make):
     assert [status.phase for (status,) in changed.items] == [Phase.RUN]
     loop.damp("why")
     assert [status.phase for (status,) in changed.wait(2)] == [Phase.RUN, Phase.DAMPED]
+
+
+def test_a_reading_that_came_after_the_time_was_taken_is_not_from_the_future():
+    loop = Loop()
+    thread = ControlThread(
+        loop,
+        period=1.0,
+        by_reading=False,
+        answer_once=False,
+        send=Sent(),
+        changed=Sent(),
+        failed=Sent(),
+    )
+    now = time.monotonic()
+    late = sample(1)
+    thread.offer(late)
+    thread._tick(now)
+    assert loop.calls == [(late, late.reading.received)]

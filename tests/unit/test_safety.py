@@ -12,7 +12,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from toys import PERIOD, toy_reading, toy_robot
 
-from hebb_controller.safety import MAX_STAMP, Safety, damp_command
+from hebb_controller.safety import Safety, damp_command
 from hebb_controller.signals import TRIPS, Limit, LimitReport, Mode
 
 ARRAYS = ("joint_position", "joint_velocity", "orientation", "angular_velocity_base")
@@ -40,14 +40,20 @@ def test_one_value_that_is_not_finite_in_any_place_trips(robot, safety, field, v
         reading = toy_reading(robot)
         getattr(reading, field)[place] = value
         report = safety.check(reading, 0.0)
-        assert report.acted is Limit.FINITE
+        assert report == LimitReport(Limit.FINITE, "a sensor value is not finite")
         assert report.tripped
-        assert report.detail
 
 
-@pytest.mark.parametrize("stamp", [math.nan, math.inf, -math.inf, 1e300, -1.1 * MAX_STAMP])
+@pytest.mark.parametrize("stamp", [math.nan, math.inf, -math.inf, 1e300])
 def test_a_stamp_that_is_no_time_trips(robot, safety, stamp):
     assert safety.check(toy_reading(robot, stamp, received=0.0), 0.0).acted is Limit.FINITE
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_stamp_of_30000_years_is_the_last_that_passes(robot, safety, sign):
+    last, next_one = sign * 1e12, sign * math.nextafter(1e12, math.inf)
+    assert not safety.check(toy_reading(robot, last, received=0.0), 0.0).tripped
+    assert safety.check(toy_reading(robot, next_one, received=0.0), 0.0).acted is Limit.FINITE
 
 
 def test_infinities_that_cancel_do_not_pass(robot, safety):
@@ -62,6 +68,18 @@ def test_an_orientation_that_is_no_unit_quaternion_trips(robot, safety, orientat
     assert "norm" in report.detail
 
 
+def test_a_norm_that_is_off_by_2_percent_is_the_last_that_passes(robot, safety):
+    for z, w, squared, beyond in (
+        (0.015625, 0.9898261763436043, 0.98, 0.0),
+        (0.015625, 1.0098296189828262, 1.02, 9.0),
+    ):
+        assert z * z + w * w == squared
+        assert not safety.check(toy_reading(robot, orientation=(0.0, 0.0, z, w)), 0.0).tripped
+        w = math.nextafter(math.nextafter(w, beyond), beyond)  # noqa: PLW2901
+        report = safety.check(toy_reading(robot, orientation=(0.0, 0.0, z, w)), 0.0)
+        assert report == LimitReport(Limit.FINITE, f"the orientation has norm² {squared}, not 1")
+
+
 def test_a_quaternion_so_large_that_its_norm_overflows_trips(robot, safety):
     report = safety.check(toy_reading(robot, orientation=(1e200,) * 4), 0.0)
     assert report.acted is Limit.FINITE
@@ -73,6 +91,8 @@ def test_a_quaternion_so_large_that_its_norm_overflows_trips(robot, safety):
         (10.0, 10.0, False),
         (10.0, 10.25, False),  # the limit itself, 0.25 s
         (10.0, 10.26, True),
+        (0.0, -1e-9, False),  # rounding of a clock
+        (0.0, -1.05e-9, True),
         (10.0, 9.9, True),  # from the future: two clocks were mixed up
         (math.nan, 10.0, True),
         (10.0, math.nan, True),
@@ -84,6 +104,11 @@ def test_a_reading_older_than_the_limit_is_stale(robot, safety, received, now, s
     report = safety.check(toy_reading(robot, received=received), now)
     assert (report.acted is Limit.STALE) == stale
     assert report.tripped == stale
+
+
+def test_a_stale_reading_tells_its_age_and_the_limit(robot, safety):
+    report = safety.check(toy_reading(robot, received=10.0), 10.26)
+    assert report.detail == "the reading is 260 ms old (limit 250 ms)"
 
 
 def test_age_is_judged_by_the_receivers_clock_not_by_the_stamp(robot, safety):
@@ -99,6 +124,24 @@ def test_a_body_tilted_beyond_the_limit_of_1_rad_trips(robot, safety, axis, angl
     report = safety.check(toy_reading(robot, orientation=turned.as_quat()), 0.0)
     assert (report.acted is Limit.TILT) == trips
     assert report.tripped == trips
+
+
+UPSIDE_DOWN = (math.sqrt(1.019), 0.0, 0.0, 0.0)  # and as far from 1 as a norm may be
+
+
+@pytest.mark.parametrize(
+    ("orientation", "max_tilt", "detail"),
+    [
+        ((0.0, 0.0, 0.0, 1.0), 1e-9, ""),  # cos(1e-9) is 1: the limit itself passes
+        (tilted(0.3), 0.25, "the body is tilted by 0.30 rad (limit 0.25)"),
+        (tilted(1.5), 1.0, "the body is tilted by 1.50 rad (limit 1.00)"),
+        (UPSIDE_DOWN, 1.0, "the body is tilted by 3.14 rad (limit 1.00)"),
+    ],
+)
+def test_a_tilted_body_tells_its_angle_and_the_limit(robot, orientation, max_tilt, detail):
+    careful = replace(robot, safety=replace(robot.safety, max_tilt=max_tilt))
+    reading = toy_reading(careful, orientation=np.array(orientation))
+    assert Safety(careful, period=PERIOD).check(reading, 0.0).detail == detail
 
 
 def test_turning_about_the_vertical_is_no_tilt(robot, safety):
@@ -160,10 +203,10 @@ def test_each_joint_has_its_own_limits(safety):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_network_that_is_not_finite_trips_and_the_last_target_stays(safety, value):
     last = np.array([0.5, 0.5])
-    bounded, report = safety.bound(np.array([0.5, value]), last, last)
+    bounded, report = safety.bound(np.array([0.5, value]), last, np.array([0.25, 0.25]))
     assert bounded.tolist() == [0.5, 0.5]
     assert bounded is not last
-    assert report.acted is Limit.FINITE
+    assert report == LimitReport(Limit.FINITE, "the network's output is not finite")
     assert report.tripped
 
 
@@ -180,7 +223,9 @@ def test_arguments_are_left_alone(safety):
 def test_a_trip_commands_the_safe_action_but_a_tilted_robot_always_damps(action, stage):
     robot = toy_robot(safe_action=action)
     report = LimitReport(stage, "why")
-    command = Safety(robot, period=PERIOD).safe_command(np.array([0.5, -0.5]), report)
+    last = np.array([0.5, -0.5])
+    command = Safety(robot, period=PERIOD).safe_command(last, report)
+    last[:] = 9.0  # the caller's, and no part of the command
     assert command.limits is report
     assert command.kd.tolist() == [1.0, 1.0]
     if action == "hold" and stage is not Limit.TILT:

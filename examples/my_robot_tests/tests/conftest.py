@@ -1,0 +1,5 @@
+"""Fixtures of these tests."""
+
+from hebb_controller.testing import simulate
+
+__all__ = ["simulate"]
