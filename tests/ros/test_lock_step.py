@@ -7,7 +7,7 @@ from rig import SIM, is_damp, values
 
 pytestmark = pytest.mark.timeout(120)
 
-SECONDS = 3.0  # of simulated time
+SECONDS = 5.0  # of simulated time
 
 
 def trajectory(rig, seed):
