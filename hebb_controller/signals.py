@@ -33,7 +33,10 @@ class Limit(enum.Flag):
 
 
 TRIPS = (Limit.FINITE, Limit.STALE, Limit.TILT)
-"""Limits that replace the command by the robot's safe action; the others only bound it."""
+"""Limits that replace the command by the robot's safe action."""
+
+BOUNDS = (Limit.RANGE, Limit.RATE, Limit.TORQUE)
+"""Limits that only bound it."""
 
 
 @dataclass(frozen=True)
