@@ -172,6 +172,7 @@ BOUNDS = {
     "a joint read far away pulls at the rate": (0.25, 0.25, -1.0, 0.0, Limit.TORQUE),
     "a run that starts below its range moves inwards": (0.0, -3.0, -3.0, -2.75, Limit.RATE),
     "one that starts above does, too": (0.0, 3.0, 3.0, 2.75, Limit.RATE),
+    "and may ask for just as much": (2.75, 3.0, 3.0, 2.75, Limit.NONE),
     "and is not pulled further out": (
         -9.0,
         -3.0,
