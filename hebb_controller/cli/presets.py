@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hebb_sim.condition import Condition
 from hebb_sim.damage import Damage
+from hebb_sim.scenario import load_scenario
 
 from ..contract import Contract, joint_contracts
 from ..errors import TrainingError
@@ -43,10 +46,11 @@ WALK = RewardSpec(
 WALK_STRAIGHT = replace(WALK, heading=0.8, fall=0.8)
 
 STEERS = 290  # generations after which it also holds its course
-LIMPS = {
-    "FR": 400,
-    "RR": 120,
-}  # leg -> generations from there in which its motors fade from 0.6 to none
+
+LIMPS = ("FR", "RR")  # a symmetric rule learns the other two legs with these
+COPES = 150  # generations after which falling is charged, and other faults come, too
+FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
+LATEST = 2.5  # s, the latest onset of a fault
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,14 @@ class Preset:
     spec: TrainingSpec
     conditions: Callable[[int], tuple[Condition, ...]]
 
+    def until(self, generations: int | None, ticks: int | None) -> Preset:
+        """Return the recipe with another end, if one is given; see :class:`TrainingSpec`."""
+        if generations is None and ticks is None:
+            return self
+        return replace(self, spec=replace(self.spec, generations=generations, ticks=ticks))
 
-def fast(*, seed: int, generations: int | None) -> Preset:
+
+def fast(seed: int) -> Preset:
     """Return the recipe that walks from random weights in about 20 minutes on two cores."""
     robot = load_robot("a1")
     genome = Genome(
@@ -97,26 +107,31 @@ def fast(*, seed: int, generations: int | None) -> Preset:
             step_min=0.008,
         ),
         rewards=((0, WALK), (WALKS, WALK_STRAIGHT)),
-        generations=STEERS if generations is None else generations,
+        generations=STEERS,
         seed=seed,
     )
     return Preset(spec, _walk_then_steer)
 
 
-def robust(*, seed: int, generations: int | None) -> Preset:
-    """Return the recipe that goes on where ``fast`` ends, with a front or a rear leg going weak and limp.
+def robust(seed: int) -> Preset:
+    """Return the recipe for a gait that goes on with a limp leg.
 
-    Sigma and step stay larger than those of ``fast``: the gait has to change. The score has a share of the
-    worst condition, or front legs are given up for rear ones.
+    Whoever learns to walk first and to limp then, has to leave a gait in which a limp front leg always
+    ends in a fall: that was not left in 18 million ticks. Here a leg is limp from the first generation
+    on, from the start of an episode at first and in mid-walk later. The score has a share of the worst
+    condition, or front legs are given up for rear ones.
     """
-    walk = fast(seed=seed, generations=None)
+    walk = fast(seed)
     spec = replace(
         walk.spec,
-        evolution=replace(walk.spec.evolution, sigma_min=0.05, step_min=0.015, lowest=0.5),
-        rewards=(*walk.spec.rewards, (STEERS, replace(WALK_STRAIGHT, heading=0.5, fall=0.5))),
-        generations=1000 if generations is None else generations,
+        evolution=replace(
+            walk.spec.evolution, hold=COPES, sigma_min=0.04, step_min=0.01, lowest=0.3
+        ),
+        rewards=((0, WALK), (COPES, replace(WALK_STRAIGHT, heading=0.4, fall=0.4))),
+        generations=None,
+        ticks=10_000_000,
     )
-    return Preset(spec, _walk_then_limp)
+    return Preset(spec, _limp)
 
 
 def _stacked(genome: Genome) -> Evolvable:
@@ -140,7 +155,9 @@ def _gru(genome: Genome) -> Evolvable:
 EVOLVED = InitialSpec("evolved", 1.0)
 NETWORKS: dict[str, Callable[[Genome], Evolvable]] = {
     "hebbian": lambda genome: genome,
-    "per-neuron": lambda genome: replace(genome, kind="ABCD_eta_neuron", initial=EVOLVED),
+    "per-neuron": lambda genome: replace(
+        genome, kind="ABCD_eta_neuron", initial=EVOLVED, eta_max=0.02
+    ),
     "static": lambda genome: replace(genome, kind="static", initial=EVOLVED),
     "stacked": _stacked,
     "gru": _gru,
@@ -179,24 +196,25 @@ def _walk_then_steer(generation: int) -> tuple[Condition, ...]:
     return (Condition(duration=6.0, turn=turn), Condition(duration=6.0))
 
 
-def _walk_then_limp(generation: int) -> tuple[Condition, ...]:
-    """Return the episodes of ``fast``, then one with each of two legs that fade, at times one without.
+def _limp(generation: int) -> tuple[Condition, ...]:
+    """Return an episode with a limp front leg, one with a limp rear leg, and a third.
 
-    The onset is spread evenly over 1 … 2 s; a symmetric rule learns the other two legs with these.
+    The third is undamaged, or, once it copes, in every other generation has one of the faults. Onsets are
+    spread evenly over a span that grows from nothing.
     """
-    since = generation - STEERS
-    if since < 0:
-        return _walk_then_steer(generation)
-    onset = 1.0 + 0.618034 * generation % 1.0
-    episodes = [
-        Condition(duration=6.0, damages=(_faded(leg, 1.0 - since / fading),), onset=onset)
-        for leg, fading in LIMPS.items()
-    ]
-    return (*episodes, Condition(duration=6.0)) if generation % 2 else tuple(episodes)
+    copes = generation >= COPES
+    duration = 6.0 if copes else 5.0
+    onset = min(generation / 100, LATEST) * (0.618034 * generation % 1.0)
+    third = Condition(duration)
+    if copes and generation % 2:
+        drawn = _fault(FAULTS[generation // 2 % len(FAULTS)], generation)
+        third = replace(drawn, duration=duration, onset=onset)
+    limps = (Condition(duration, (Damage(leg, "limp"),), onset) for leg in LIMPS)
+    return (*limps, third)
 
 
-def _faded(leg: str, share: float) -> Damage:
-    return Damage(leg, "weak", round(0.6 * share, 3)) if share > 0.0 else Damage(leg, "limp")
+def _fault(scenario: str, generation: int) -> Condition:
+    return load_scenario(scenario, load_robot("a1")).draw(np.random.default_rng((3, generation)))
 
 
 def _contract(robot: RobotSpec) -> Contract:

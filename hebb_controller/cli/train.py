@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..json_fields import Json
     from ..rule import Rule
-    from ..train.trainer import Generation, Trainer
+    from ..train.trainer import Generation, Trainer, TrainingSpec
 
 RULE_NAME = "rule.rule.safetensors"
 BASELINE_NAME = "{}.baseline.safetensors"
@@ -56,6 +56,11 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in p
     help="Directory for the log, the checkpoint, the rule and the curve.",
 )
 @click.option("--generations", type=click.IntRange(min=1), help="Instead of the preset's number.")
+@click.option(
+    "--ticks",
+    type=click.IntRange(min=1),
+    help="Control ticks after which no other generation begins, instead of the preset's number.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Continue the run in --out, bit for bit.")
 @click.option("--tensorboard", is_flag=True, help=f"Write scalars to OUT/{SCALARS_NAME}, too.")
@@ -72,6 +77,7 @@ def train(
     network: str,
     out: Path,
     generations: int | None,
+    ticks: int | None,
     seed: int,
     resume: bool,
     tensorboard: bool,
@@ -86,7 +92,7 @@ def train(
     from .presets import PRESETS, with_network
 
     factory = executor_factory(cluster, workers)
-    recipe = with_network(PRESETS[preset](seed=seed, generations=generations), network)
+    recipe = with_network(PRESETS[preset](seed), network).until(generations, ticks)
     trainer = Trainer(
         recipe.spec, EpisodeRunner(recipe.spec.robot), recipe.conditions, out, resume=resume
     )
@@ -139,13 +145,19 @@ def _one_interrupt() -> Iterator[None]:
 def _progress(trainer: Trainer[Condition], generations: Iterable[Generation]) -> None:
     import tqdm
 
-    total = trainer.spec.generations
-    with tqdm.tqdm(total=total, initial=trainer.evolution.generation, unit="gen") as bar:
+    spec = trainer.spec
+    by_ticks = spec.ticks is not None
+    with tqdm.tqdm(
+        total=spec.ticks if by_ticks else spec.generations,
+        initial=trainer.ticks if by_ticks else trainer.evolution.generation,
+        unit="tick" if by_ticks else "gen",
+        unit_scale=by_ticks,
+    ) as bar:
         started, ticks = time.monotonic(), trainer.ticks
-        for generation in generations:
-            rate = (generation.ticks - ticks) / (time.monotonic() - started)
-            bar.set_postfix_str(f"fitness {generation.fitness:+.3f}, {rate:,.0f} steps/s")
-            bar.update()
+        for line in generations:
+            rate = (line.ticks - ticks) / (time.monotonic() - started)
+            bar.set_postfix_str(f"fitness {line.fitness:+.3f}, {rate:,.0f} steps/s")
+            bar.update((line.ticks if by_ticks else line.generation) - bar.n)
 
 
 def _export(
@@ -165,7 +177,7 @@ def _export(
         rule = genome.rule(mean, provenance)
         save_rule(rule, path)
         click.echo(f"Rule after {done} generations: {path}", err=True)
-        if done >= trainer.spec.generations and rule.header.kind != "static":
+        if trainer.done and rule.header.kind != "static":
             _measure(rule, trainer, path)
     try:
         from ..plots import training_curve
@@ -198,7 +210,7 @@ def _provenance(
     versions = ("hebb_controller", "numpy", "torch", "pybullet")
     return {
         "command": f"hebb train --preset {preset} --seed {trainer.spec.seed} "
-        f"--generations {trainer.spec.generations} --network {network}",
+        f"{_end(trainer.spec)} --network {network}",
         "network": network,
         "revision": _revision(),
         "seed": trainer.spec.seed,
@@ -210,6 +222,11 @@ def _provenance(
         "versions": {name: _version(name) for name in versions},
         "python": platform.python_version(),
     }
+
+
+def _end(spec: TrainingSpec) -> str:
+    ends = {"--generations": spec.generations, "--ticks": spec.ticks}
+    return " ".join(f"{option} {end}" for option, end in ends.items() if end is not None)
 
 
 def _version(name: str) -> str:

@@ -37,16 +37,19 @@ class TrainingSpec:
         genome: what is evolved.
         evolution: how.
         rewards: towards what: (first generation, reward), in order, the first from generation 0.
-        generations: how long.
+        generations: after how many it ends; None for no such end.
         seed: of everything random.
+        ticks: after how many control ticks it ends, with the generation that is under way; None for
+            no such end.
     """
 
     robot: str
     genome: Evolvable
     evolution: EvolutionSpec
     rewards: tuple[tuple[int, RewardSpec], ...]
-    generations: int
+    generations: int | None
     seed: int
+    ticks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,12 @@ class Trainer(Generic[C]):
         with self._writing():
             directory.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def done(self) -> bool:
+        """Whether the run has come to its end."""
+        ends = ((self.spec.generations, self.evolution.generation), (self.spec.ticks, self.ticks))
+        return any(end is not None and so_far >= end for end, so_far in ends)
+
     def run(self, factory: ExecutorFactory) -> Iterator[Generation]:
         """Yield the log line of every generation that was still to be done.
 
@@ -124,7 +133,7 @@ class Trainer(Generic[C]):
             TrainingError: the directory cannot be written to; the last checkpoint stays.
         """
         with TaskRunner(factory) as runner:
-            while self.evolution.generation < self.spec.generations:
+            while not self.done:
                 line = self._generation(runner)
                 with self._writing():
                     with (self._directory / LOG_NAME).open("a", encoding="utf-8") as log:
@@ -190,9 +199,10 @@ class Trainer(Generic[C]):
         )
 
     def _document(self) -> dict[str, Json]:
-        # through JSON, so that it compares equal to what was read back; without the number of
-        # generations, since a run may be continued further than was planned
+        # through JSON, so that it compares equal to what was read back; without its end, since a run
+        # may be continued further than was planned
         document = asdict(replace(self.spec, generations=0))
+        del document["ticks"]
         # A run of a release that did not have these fields yet is continued by one that has.
         for field in fields(EvolutionSpec):
             if document["evolution"][field.name] == field.default:

@@ -293,8 +293,8 @@ def small(monkeypatch):
     """Make the preset small: a pair of candidates, episodes of a few ticks, three generations."""
     recipe = presets.fast
 
-    def tiny(*, seed, generations):
-        preset = recipe(seed=seed, generations=generations or 3)
+    def tiny(seed):
+        preset = recipe(seed).until(3, None)
         genome = replace(
             preset.spec.genome,
             layer_sizes=(12, 12),
@@ -320,6 +320,16 @@ def coefficients(directory):
 def log(directory):
     lines = (directory / LOG_NAME).read_text(encoding="utf-8").splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def test_a_budget_of_ticks_ends_a_run_too(hebb, small, tmp_path):
+    # a generation: 2 pairs and the mean, an episode of 10 ticks each
+    code, _, errors = hebb("train", "--out", tmp_path / "run", "--workers", 1, "--ticks", 51)
+    assert code == 0, errors
+    assert [line["ticks"] for line in log(tmp_path / "run")] == [50, 100]
+    rule = load_rule(tmp_path / "run" / "rule.rule.safetensors")
+    assert "--ticks 51 --network hebbian" in rule.header.provenance["command"]
+    assert "--generations" not in rule.header.provenance["command"]
 
 
 def test_training_leaves_a_rule_its_provenance_a_log_and_a_curve(hebb, small, tmp_path):

@@ -119,7 +119,7 @@ def test_a_state_of_another_network_is_refused_and_changes_nothing(kind):
 @functools.cache
 def genomes():
     """Return what `hebb train` evolves: network -> genome."""
-    preset = presets.fast(seed=0, generations=1)
+    preset = presets.fast(seed=0)
     return {n: presets.with_network(preset, n).spec.genome for n in presets.NETWORKS}
 
 

@@ -1,46 +1,63 @@
-"""What the presets put candidates through, generation by generation."""
+"""What the presets put candidates through, generation by generation, and when they end."""
 
 import pytest
 
-from hebb_controller.cli.presets import LIMPS, PRESETS, STEERS
+from hebb_controller.cli.presets import COPES, FAULTS, LATEST, PRESETS, STEERS
+from hebb_sim.condition import Condition
 from hebb_sim.damage import Damage
 
 
 @pytest.fixture
 def robust():
-    return PRESETS["robust"](seed=0, generations=None)
+    return PRESETS["robust"](seed=0)
 
 
-def damages(preset, generation):
-    return [condition.damages for condition in preset.conditions(generation)]
+def test_fast_ends_after_its_generations(robust):
+    spec = PRESETS["fast"](seed=0).spec
+    assert (spec.generations, spec.ticks) == (STEERS, None)
 
 
-def test_robust_begins_as_fast_does(robust):
-    fast = PRESETS["fast"](seed=0, generations=None)
-    assert fast.spec.generations == STEERS
-    for generation in range(STEERS):
-        assert robust.conditions(generation) == fast.conditions(generation)
-    assert robust.spec.genome == fast.spec.genome
-    assert robust.spec.rewards[: len(fast.spec.rewards)] == fast.spec.rewards
+def test_robust_ends_after_ten_million_ticks(robust):
+    assert (robust.spec.generations, robust.spec.ticks) == (None, 10_000_000)
 
 
-def test_robust_lets_a_front_and_a_rear_leg_fade_until_they_are_limp(robust):
-    even = STEERS + STEERS % 2
-    assert damages(robust, even) == [(Damage("FR", "weak", 0.6),), (Damage("RR", "weak", 0.6),)]
-    half = even + LIMPS["RR"] // 2
-    assert damages(robust, half) == [(Damage("FR", "weak", 0.51),), (Damage("RR", "weak", 0.3),)]
-    end = even + max(LIMPS.values())
-    assert damages(robust, end) == [(Damage("FR", "limp"),), (Damage("RR", "limp"),)]
-    assert end < robust.spec.generations
+@pytest.mark.parametrize("end", [(5, None), (None, 700), (5, 700)])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_an_end_that_is_given_takes_the_place_of_the_presets_own(preset, end):
+    spec = PRESETS[preset](seed=0).until(*end).spec
+    assert (spec.generations, spec.ticks) == end
 
 
-def test_every_other_generation_of_robust_has_a_healthy_episode_too(robust):
-    assert [len(damages(robust, g)) for g in (STEERS, STEERS + 1)] == [2, 3]
-    assert () in damages(robust, STEERS + 1 - STEERS % 2)
+@pytest.mark.parametrize("generation", [0, 7, COPES, COPES + 1, 900])
+def test_every_generation_of_robust_has_a_limp_front_leg_and_a_limp_rear_leg(robust, generation):
+    front, rear, _ = robust.conditions(generation)
+    assert front.damages == (Damage("FR", "limp"),)
+    assert rear.damages == (Damage("RR", "limp"),)
 
 
-def test_damage_begins_at_another_moment_in_every_generation(robust):
-    onsets = {robust.conditions(g)[0].onset for g in range(STEERS, STEERS + 50)}
-    assert len(onsets) == 50
-    assert 1.0 <= min(onsets) < 1.1
-    assert 1.9 < max(onsets) < 2.0
+def test_robust_begins_with_legs_that_are_limp_from_the_start_and_a_healthy_episode(robust):
+    front, rear, third = robust.conditions(0)
+    assert front.onset == rear.onset == 0.0
+    assert third == Condition(front.duration)
+
+
+def test_onsets_of_robust_spread_further_until_they_fill_their_span(robust):
+    def onsets(first):
+        return [robust.conditions(g)[0].onset for g in range(first, first + 50)]
+
+    assert max(onsets(10)) < 0.6
+    assert len(set(onsets(400))) == 50
+    assert 0.0 <= min(onsets(400)) < 0.1
+    assert LATEST - 0.1 < max(onsets(400)) < LATEST
+
+
+def test_one_that_copes_meets_all_faults_in_turn_in_every_other_generation(robust):
+    thirds = [robust.conditions(g)[2] for g in range(COPES + COPES % 2, COPES + 2 * len(FAULTS))]
+    assert all(third == Condition(third.duration) for third in thirds[0::2])
+    met = {d.kind for third in thirds[1::2] for d in third.damages + third.background}
+    assert met == {"weak", "locked", "strength", "bias", "constant"}
+    assert all(third.onset <= LATEST for third in thirds)
+
+
+def test_the_same_generation_has_the_same_faults_in_every_run(robust):
+    assert robust.conditions(COPES + 1) == PRESETS["robust"](seed=9).conditions(COPES + 1)

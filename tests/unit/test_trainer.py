@@ -137,6 +137,20 @@ def test_a_finished_run_may_be_continued_further_than_was_planned(tmp_path, robo
     assert log(tmp_path / "short") == log(tmp_path / "whole")
 
 
+@pytest.mark.parametrize(("ticks", "generations"), [(208, 1), (209, 2), (416, 2)])
+def test_a_run_ends_with_the_generation_that_spends_its_ticks(
+    tmp_path, robot_file, ticks, generations
+):
+    # a generation: 6 pairs and the mean, two episodes of 8 ticks each
+    spec = replace(toy_training(robot_file), generations=None, ticks=ticks)
+    trainer = Trainer(spec, slide, conditions, tmp_path / "run")
+    assert len(list(trainer.run(InlineExecutor))) == generations
+    assert trainer.ticks == 208 * generations
+    assert trainer.done
+    again = Trainer(spec, slide, conditions, tmp_path / "run", resume=True)
+    assert list(again.run(InlineExecutor)) == []
+
+
 def test_resuming_with_other_options_is_refused_and_changes_nothing(tmp_path, robot_file):
     train(tmp_path / "run", robot_file, stop=1)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
