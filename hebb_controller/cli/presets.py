@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -12,16 +13,14 @@ from hebb_sim.damage import Damage
 from hebb_sim.scenario import load_scenario
 
 from ..contract import Contract, joint_contracts
-from ..errors import TrainingError
 from ..network import InitialSpec
 from ..observation import Channel, observation_size
 from ..plasticity import UpdateSpec
 from ..robot import RobotSpec, load_robot
-from ..train.baseline_file import FRAMES
 from ..train.evolution import EvolutionSpec
-from ..train.genome import BaselineGenome, Evolvable, Genome
+from ..train.genome import Genome
 from ..train.metrics import RewardSpec
-from ..train.symmetry import hidden_mirror, network_mirrors
+from ..train.symmetry import network_mirrors
 from ..train.trainer import TrainingSpec
 
 CHANNELS = (
@@ -51,6 +50,12 @@ LIMPS = ("FR", "RR")  # a symmetric rule learns the other two legs with these
 COPES = 150  # generations after which falling is charged, and other faults come, too
 FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
 LATEST = 2.5  # s, the latest onset of a fault
+
+ANT_SCALE = 0.6  # rad an action of 1 moves a joint of the ant
+BODY_DURATION = 16.0  # s, the length of the published episodes
+DISTANCE = RewardSpec(
+    target=100.0, limit=100.0, fast=0.0, heading=0.0, sideways=0.0, power=0.0, fall=0.0
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def fast(seed: int) -> Preset:
         ),
         initial=InitialSpec("uniform", 0.1),
         tick_period=0.02,
-        contract=_contract(robot),
+        contract=_contract(robot, CHANNELS, lambda j: HIP_SCALE if "hip" in j else LEG_SCALE),
         eta_max=0.1,
         start_scale=0.25,
         mirrors=network_mirrors(CHANNELS, robot, HIDDEN),
@@ -134,52 +139,60 @@ def robust(seed: int) -> Preset:
     return Preset(spec, _limp)
 
 
-def _stacked(genome: Genome) -> Evolvable:
-    return BaselineGenome(
-        kind="stacked",
-        layer_sizes=genome.layer_sizes,
-        frames=FRAMES,
-        tick_period=genome.tick_period,
-        contract=genome.contract,
-        mirrors=genome.mirrors,
-    )
+def paper(seed: int) -> Preset:
+    """Return the recipe of Najarro & Risi 2020 for their quadruped, as far as a robot can follow it.
 
-
-def _gru(genome: Genome) -> Evolvable:
-    """Return a GRU as wide as the first hidden layer; its state takes the place of the second one."""
-    sizes = (genome.layer_sizes[0], genome.layer_sizes[1], genome.layer_sizes[-1])
-    mirrors = genome.mirrors and (genome.mirrors[0], hidden_mirror(sizes[1]), genome.mirrors[-1])
-    return BaselineGenome("gru", sizes, 1, genome.tick_period, genome.contract, mirrors)
-
-
-EVOLVED = InitialSpec("evolved", 1.0)
-NETWORKS: dict[str, Callable[[Genome], Evolvable]] = {
-    "hebbian": lambda genome: genome,
-    "per-neuron": lambda genome: replace(
-        genome, kind="ABCD_eta_neuron", initial=EVOLVED, eta_max=0.02
-    ),
-    "static": lambda genome: replace(genome, kind="static", initial=EVOLVED),
-    "stacked": _stacked,
-    "gru": _gru,
-}
-"""Name -> what is evolved in the place of a preset's own rule, all else being equal."""
-
-
-def with_network(preset: Preset, network: str) -> Preset:
-    """Return a preset that evolves another network.
-
-    Raises:
-        TrainingError: the preset does not evolve a rule.
+    Hyper-parameters are theirs, their step for standardised ranks. Observations are what a robot measures
+    (docs/training.md), actions are position targets, and bodies are ranked one by one.
     """
-    genome = preset.spec.genome
-    if network == "hebbian":
-        return preset
-    if not isinstance(genome, Genome):
-        raise TrainingError("only a preset that evolves a rule can evolve another network.")
-    return replace(preset, spec=replace(preset.spec, genome=NETWORKS[network](genome)))
+    robot = load_robot("ant")
+    channels = (
+        Channel("gravity", scale=1.0, clip=5.0),
+        Channel("angular_velocity", scale=0.25, clip=5.0),
+        Channel("heading", scale=1.0, clip=1.0),
+        Channel("joint_position", scale=1.0, clip=5.0),
+        Channel("joint_velocity", scale=0.1, clip=5.0),
+    )
+    genome = Genome(
+        kind="ABCD_eta",
+        layer_sizes=(observation_size(channels, robot.n_joints), 128, 64, robot.n_joints),
+        update=UpdateSpec(
+            interval=1,
+            trace_window=1.0,
+            decay=0.0,
+            normalisation="none",
+            bound=1.0,
+            learning_rate=1.0,
+        ),
+        initial=InitialSpec("uniform", 0.1),
+        tick_period=0.02,
+        contract=_contract(robot, channels, lambda joint: ANT_SCALE),
+        eta_max=None,
+        start_scale=1.0,
+    )
+    spec = TrainingSpec(
+        robot="ant",
+        genome=genome,
+        evolution=EvolutionSpec(
+            pairs=250,
+            hold=0,
+            sigma=0.1,
+            sigma_decay=0.999,
+            sigma_min=0.01,
+            step=0.2 * math.sqrt(12.0),  # ranks within ±0.5 have a standard deviation of 1/√12
+            step_decay=0.995,
+            step_min=0.001 * math.sqrt(12.0),
+            optimiser="sgd",
+        ),
+        rewards=((0, DISTANCE),),
+        generations=300,
+        seed=seed,
+    )
+    shortened = Condition(BODY_DURATION, (Damage("FR", "shortened", 0.25),))
+    return Preset(spec, lambda generation: (Condition(BODY_DURATION), shortened))
 
 
-PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast, "robust": robust}
+PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast, "robust": robust, "paper": paper}
 
 
 def _walk_then_steer(generation: int) -> tuple[Condition, ...]:
@@ -217,12 +230,14 @@ def _fault(scenario: str, generation: int) -> Condition:
     return load_scenario(scenario, load_robot("a1")).draw(np.random.default_rng((3, generation)))
 
 
-def _contract(robot: RobotSpec) -> Contract:
-    scale = [HIP_SCALE if "hip" in name else LEG_SCALE for name in robot.joint_names]
+def _contract(
+    robot: RobotSpec, channels: tuple[Channel, ...], scale: Callable[[str], float]
+) -> Contract:
+    """Return how a rule is wired to a robot; ``scale``: joint -> rad that an action of 1 moves it."""
     return Contract(
         robot=robot.name,
         actuator="pd",
         latency_ticks=0,
-        channels=CHANNELS,
-        joints=joint_contracts(robot, scale),
+        channels=channels,
+        joints=joint_contracts(robot, [scale(name) for name in robot.joint_names]),
     )

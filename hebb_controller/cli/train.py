@@ -31,13 +31,13 @@ BASELINE_NAME = "{}.baseline.safetensors"
 CURVE_NAME = "curve.png"
 SCALARS_NAME = "tensorboard"
 
-NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in presets.NETWORKS
+NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in networks.NETWORKS
 
 
 @click.command(epilog=example("hebb train --preset fast --out runs/first"))
 @click.option(
     "--preset",
-    type=click.Choice(["fast", "robust"]),
+    type=click.Choice(["fast", "robust", "paper"]),
     default="fast",
     show_default=True,
     help="The recipe.",
@@ -89,7 +89,8 @@ def train(
 
     from ..train.executor import executor_factory
     from ..train.trainer import Trainer, with_scalars
-    from .presets import PRESETS, with_network
+    from .networks import with_network
+    from .presets import PRESETS
 
     factory = executor_factory(cluster, workers)
     recipe = with_network(PRESETS[preset](seed), network).until(generations, ticks)

@@ -50,7 +50,8 @@ class Genome:
     The vector holds, layer by layer, the coefficient tensors of the kind in the order of
     ``RULE_KINDS`` (row-major), then the evolved initial weights where there are any; of a kind with
     coefficients per neuron first those of every layer of neurons, then the initial weights of every
-    layer of synapses. The tensor ``eta`` is ``eta_max · sigmoid(vector)``. Of a symmetric rule it
+    layer of synapses. The tensor ``eta`` is ``eta_max · sigmoid(vector)``, or as it is
+    where ``eta_max`` is None. Of a symmetric rule it
     holds each number once that stands twice in the tensors.
 
     Attributes:
@@ -60,7 +61,7 @@ class Genome:
         initial: the weights at the start of a run.
         tick_period: s.
         contract: what the rule will expect of the robot.
-        eta_max: largest eta.
+        eta_max: largest eta; None for any, of either sign.
         start_scale: standard deviation of the coefficients in generation 0.
         mirrors: of every layer of neurons, if the rule shall be its own mirror image.
     """
@@ -71,7 +72,7 @@ class Genome:
     initial: InitialSpec
     tick_period: float
     contract: Contract
-    eta_max: float
+    eta_max: float | None
     start_scale: float
     mirrors: tuple[Mirror, ...] | None = None
 
@@ -132,6 +133,8 @@ class Genome:
         return controller_for(self.rule(vector), robot)
 
     def _eta(self, part: Array) -> Array:
+        if self.eta_max is None:
+            return part
         with np.errstate(over="ignore"):  # exp(-part) = inf is eta = 0
             return (np.float32(self.eta_max) / (1.0 + np.exp(-part))).astype(np.float32)
 

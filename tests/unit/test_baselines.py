@@ -11,7 +11,7 @@ import safetensors.numpy
 import torch
 from toys import PERIOD, toy_baseline, toy_contract, toy_reading, toy_robot, toy_rule
 
-from hebb_controller.cli import presets
+from hebb_controller.cli import networks, presets
 from hebb_controller.controller import controller_for
 from hebb_controller.errors import ContractError, RuleFileError, ShapeError
 from hebb_controller.robot import load_robot
@@ -70,7 +70,7 @@ def test_a_stacked_network_sees_its_last_observations_the_newest_first():
 
 
 def test_one_frame_is_a_static_rule():
-    rule = toy_rule("static", initial=presets.EVOLVED)
+    rule = toy_rule("static", initial=networks.EVOLVED)
     baseline = make_baseline(
         replace(toy_baseline("stacked").header, layer_sizes=rule.header.layer_sizes, frames=1),
         {f"layer{k}": layer["initial"] for k, layer in enumerate(rule.layers)},
@@ -120,7 +120,7 @@ def test_a_state_of_another_network_is_refused_and_changes_nothing(kind):
 def genomes():
     """Return what `hebb train` evolves: network -> genome."""
     preset = presets.fast(seed=0)
-    return {n: presets.with_network(preset, n).spec.genome for n in presets.NETWORKS}
+    return {n: networks.with_network(preset, n).spec.genome for n in networks.NETWORKS}
 
 
 def mirrored(mirror, vector):

@@ -1,5 +1,6 @@
 """What the presets put candidates through, generation by generation, and when they end."""
 
+import numpy as np
 import pytest
 
 from hebb_controller.cli.presets import COPES, FAULTS, LATEST, PRESETS, STEERS
@@ -61,3 +62,26 @@ def test_one_that_copes_meets_all_faults_in_turn_in_every_other_generation(robus
 
 def test_the_same_generation_has_the_same_faults_in_every_run(robust):
     assert robust.conditions(COPES + 1) == PRESETS["robust"](seed=9).conditions(COPES + 1)
+
+
+def test_paper_has_the_published_layers_on_what_a_robot_measures():
+    spec = PRESETS["paper"](seed=0).spec
+    assert spec.robot == "ant"
+    assert spec.genome.layer_sizes == (24, 128, 64, 8)
+    assert spec.genome.size == 5 * (24 * 128 + 128 * 64 + 64 * 8)
+    assert spec.generations == 300
+    assert 2 * spec.evolution.pairs == 500
+
+
+def test_etas_of_paper_are_of_either_sign_and_any_size():
+    genome = PRESETS["paper"](seed=0).spec.genome
+    eta = genome.rule(3.0 * genome.start(np.random.default_rng(0))).layers[0]["eta"]
+    assert eta.min() < -5.0
+    assert eta.max() > 5.0
+
+
+def test_bodies_of_paper_are_whole_or_have_a_short_leg_on_one_side():
+    whole, short = PRESETS["paper"](seed=0).conditions(7)
+    assert whole == Condition(whole.duration)
+    assert short.damages == (Damage("FR", "shortened", 0.25),)
+    assert short.onset == 0.0
