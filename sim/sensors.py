@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hebb_controller.robot import FloatArray, RobotSpec
+from hebb_controller.rotation import IDENTITY, Quaternion, multiply, quaternion
 from hebb_controller.signals import SensorReading
 
 from .damage import Damage, damaged_joints
@@ -21,9 +22,6 @@ VELOCITY_NOISE = 10.0  # 1/s: a joint or gyro reads its rate with this times the
 
 # The order in which faults act, whatever the order they are listed in.
 ORDER = ("reversed", "latency", "bias", "noise", "dropout", "constant")
-
-Quaternion = tuple[float, float, float, float]
-UPRIGHT: Quaternion = (0.0, 0.0, 0.0, 1.0)  # xyzw
 
 
 @dataclass
@@ -48,7 +46,7 @@ class Sensors:
         self._robot = robot
         self._rng = np.random.default_rng(0)
         self._faults: list[_Fault] = []
-        self._incline = UPRIGHT
+        self._incline = IDENTITY
         self._healthy = True
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -59,7 +57,7 @@ class Sensors:
         """
         self._rng = rng
         self._faults = []
-        self._incline = UPRIGHT
+        self._incline = IDENTITY
         self._healthy = True
 
     def damage(
@@ -87,7 +85,7 @@ class Sensors:
             for damage in faults
         ]
         self._incline = incline
-        self._healthy = not faults and incline == UPRIGHT
+        self._healthy = not faults and incline == IDENTITY
 
     def read(self, truth: SensorReading) -> SensorReading:
         """Return what the sensors say; the stamps are true.
@@ -98,8 +96,8 @@ class Sensors:
         if self._healthy:
             return truth
         reading = truth
-        if self._incline != UPRIGHT:
-            tilted = multiply(self._incline, _quaternion(truth.orientation))
+        if self._incline != IDENTITY:
+            tilted = multiply(self._incline, quaternion(truth.orientation.tolist()))
             reading = replace(reading, orientation=np.array(tilted))
         for fault in self._faults:
             reading = self._apply(fault, reading)
@@ -129,7 +127,7 @@ class Sensors:
         draws = sigma * self._rng.standard_normal(2 * len(fault.joints) + 6 * fault.imu)
         n = len(fault.joints)
         angle, rate = (draws[2 * n :][:3], draws[2 * n :][3:]) if fault.imu else (None, None)
-        turn = UPRIGHT
+        turn = IDENTITY
         if angle is not None:
             size = float(np.linalg.norm(angle))
             sine = 0.5 if size < 1e-12 else math.sin(0.5 * size) / size
@@ -165,7 +163,7 @@ class Sensors:
             joint_position[fault.joints] += position
             joint_velocity[fault.joints] += velocity
         if fault.imu:
-            orientation = np.array(multiply(_quaternion(orientation), turn))
+            orientation = np.array(multiply(quaternion(orientation.tolist()), turn))
         return replace(
             reading,
             joint_position=joint_position,
@@ -195,20 +193,3 @@ class Sensors:
         joint_position[fault.joints] = position[fault.joints]
         joint_velocity[fault.joints] = velocity[fault.joints]
         return replace(reading, joint_position=joint_position, joint_velocity=joint_velocity)
-
-
-def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
-    """Return the rotation b followed by a, both xyzw."""
-    ax, ay, az, aw = a
-    bx, by, bz, bw = b
-    return (
-        aw * bx + ax * bw + ay * bz - az * by,
-        aw * by - ax * bz + ay * bw + az * bx,
-        aw * bz + ax * by - ay * bx + az * bw,
-        aw * bw - ax * bx - ay * by - az * bz,
-    )
-
-
-def _quaternion(array: FloatArray) -> Quaternion:
-    x, y, z, w = array.tolist()
-    return x, y, z, w

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hebb_controller.rotation import IDENTITY, Quaternion, Vector
+
 from .damage import Damage
-from .sensors import UPRIGHT, Quaternion
 
 GRAVITY = 9.81  # m/s²
-
-Vector = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Surroundings:
     payload: float = 0.0
     friction: float | None = None
     gravity: Vector = (0.0, 0.0, -GRAVITY)
-    incline: Quaternion = UPRIGHT
+    incline: Quaternion = IDENTITY
     push: Vector | None = None
 
 
@@ -44,7 +43,7 @@ def surroundings(begun: Sequence[tuple[Damage, float]]) -> Surroundings:
     Args:
         begun: damages, each with the yaw of the robot when it began, rad: pushes and slopes go by it.
     """
-    payload, friction, gravity, incline = 0.0, None, (0.0, 0.0, -GRAVITY), UPRIGHT
+    payload, friction, gravity, incline = 0.0, None, (0.0, 0.0, -GRAVITY), IDENTITY
     push_x = push_y = 0.0
     for damage, heading in begun:
         amount, cosine, sine = damage.amount, math.cos(heading), math.sin(heading)

@@ -18,6 +18,7 @@ import pybullet
 
 from hebb_controller.observation import yaw
 from hebb_controller.robot import FloatArray, RobotSpec
+from hebb_controller.rotation import inverse, rotate
 from hebb_controller.signals import Command, SensorReading
 
 from .actuator import Actuator
@@ -252,7 +253,7 @@ class World:
             joint_position=np.array([state[0] for state in states]),
             joint_velocity=np.array([state[1] for state in states]),
             orientation=np.array(orientation),
-            angular_velocity_base=np.array(_into_base(orientation, angular)),
+            angular_velocity_base=np.array(rotate(inverse(orientation), angular)),
         )
 
     def _enter(self, stage: Stage) -> None:
@@ -302,16 +303,3 @@ class World:
         pybullet.applyExternalForce(
             self._body, -1, force, position, pybullet.WORLD_FRAME, physicsClientId=self._client
         )
-
-
-def _into_base(orientation: Sequence[float], vector: Sequence[float]) -> tuple[float, float, float]:
-    """Return a world vector in the frame of a body with this orientation (xyzw)."""
-    x, y, z, w = orientation
-    a, b, c = vector
-    # v + 2 q × (q × v − w v): the inverse rotation
-    tx, ty, tz = y * c - z * b - w * a, z * a - x * c - w * b, x * b - y * a - w * c
-    return (
-        a + 2.0 * (y * tz - z * ty),
-        b + 2.0 * (z * tx - x * tz),
-        c + 2.0 * (x * ty - y * tx),
-    )

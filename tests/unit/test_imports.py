@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"hebb_controller": ROOT / "hebb_controller", "hebb_sim": ROOT / "sim"}
 
 BASE = frozenset({"errors", "share", "stop_signals"})
-SEAM = BASE | {"robot", "signals"}
-CORE = SEAM | {"observation", "safety", "plasticity", "network"}
+SEAM = BASE | {"robot", "rotation", "signals"}
+CORE = SEAM | {"observation", "safety", "plasticity", "network", "velocity_filter"}
 RULE = CORE | {"contract", "json_fields", "rule", "rule_file", "signature", "tensor_file"}
 RUN = RULE | {"runtime"}
 TICK = RUN | {"controller", "record"}
@@ -31,8 +31,10 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "errors": (frozenset(), frozenset()),
     "share": (frozenset({"errors"}), frozenset()),
     "stop_signals": (frozenset(), frozenset()),
+    "rotation": (frozenset(), frozenset()),
     "robot": (SEAM, frozenset()),
     "signals": (SEAM, frozenset()),
+    "velocity_filter": (SEAM, frozenset()),
     "observation": (CORE, frozenset()),
     "safety": (CORE, frozenset()),
     "plasticity": (CORE, frozenset()),
