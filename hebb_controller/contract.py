@@ -42,6 +42,8 @@ class Contract:
         latency_ticks: ticks between a reading and the command computed from it.
         channels: the observation.
         joints: in the order of the vectors.
+        velocity_cutoff: of the low-pass by which joint velocities were estimated, Hz; None where they
+            were measured.
     """
 
     robot: str
@@ -49,14 +51,15 @@ class Contract:
     latency_ticks: int
     channels: tuple[Channel, ...]
     joints: tuple[JointContract, ...]
+    velocity_cutoff: float | None = None
 
 
 def check_contract(contract: Contract, robot: RobotSpec, *, where: str = "rule") -> None:
     """Check that a rule with this contract may drive a robot.
 
     Raises:
-        ContractError: joints, gains or actuator differ, or the rule was trained beyond a limit of
-            the robot; the message names the first disagreement.
+        ContractError: joints, gains, actuator or the source of joint velocities differ, or the rule was
+            trained beyond a limit of the robot; the message names the first disagreement.
     """
     names = tuple(joint.name for joint in contract.joints)
     if names != robot.joint_names:
@@ -90,6 +93,18 @@ def check_contract(contract: Contract, robot: RobotSpec, *, where: str = "rule")
                     f"{place}: trained with {field} {trained:g}, beyond the limit {has:g} of robot "
                     f"'{robot.name}'. Retrain within the limit."
                 )
+
+    observes = any(channel.name == "joint_velocity" for channel in contract.channels)
+    if observes and contract.velocity_cutoff != robot.velocity_cutoff:
+        raise ContractError(
+            f"{where}: trained with joint velocities {_source(contract.velocity_cutoff)}, those of "
+            f"robot '{robot.name}' are {_source(robot.velocity_cutoff)}. "
+            f"Retrain, or mend joint_velocity in the robot spec."
+        )
+
+
+def _source(cutoff: float | None) -> str:
+    return "measured" if cutoff is None else f"estimated with a cutoff of {cutoff:g} Hz"
 
 
 def joint_contracts(robot: RobotSpec, action_scale: Sequence[float]) -> tuple[JointContract, ...]:

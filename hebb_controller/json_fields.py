@@ -114,6 +114,14 @@ def decode(wanted: object, node: Json, where: str, field: str = "header") -> obj
     return MappingProxyType(node)
 
 
+def present(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    """Return a dataclass's fields as ``decode`` takes them, those absent that are None.
+
+    For the ``dict_factory`` of :func:`dataclasses.asdict`.
+    """
+    return {key: value for key, value in pairs if value is not None}
+
+
 def _wrong(where: str, field: str, wanted: str, node: Json) -> RuleFileError:
     return RuleFileError(f"{where}: {field} must be {wanted}, found {str(node)[:40]!r}.")
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from .errors import ContractError
 from .robot import FloatArray, RobotSpec
 from .signals import SensorReading
+from .velocity_filter import VelocityFilter
 
 CLOCK_FREQUENCY = 2.0  # Hz, of the `clock` channel
 
@@ -36,6 +37,7 @@ class ObservationContext(NamedTuple):
     Attributes:
         robot: the robot.
         reading: what was measured.
+        joint_velocity: (n,) measured or estimated, as the robot spec says, rad/s.
         last_position: (n,) the position targets applied before this tick, rad.
         heading_error: yaw from the heading to keep, rad, in [−pi, pi).
         elapsed: time since the start of the run, s.
@@ -43,6 +45,7 @@ class ObservationContext(NamedTuple):
 
     robot: RobotSpec
     reading: SensorReading
+    joint_velocity: FloatArray
     last_position: FloatArray
     heading_error: float
     elapsed: float
@@ -98,11 +101,14 @@ CHANNELS: Mapping[str, _ChannelKind] = {
     "joint_position": _ChannelKind(
         lambda n: n, lambda c: c.reading.joint_position - c.robot.default
     ),
-    "joint_velocity": _ChannelKind(lambda n: n, lambda c: c.reading.joint_velocity),
+    "joint_velocity": _ChannelKind(lambda n: n, lambda c: c.joint_velocity),
     "tracking_error": _ChannelKind(
         lambda n: n, lambda c: c.last_position - c.reading.joint_position
     ),
     "clock": _ChannelKind(lambda n: 2, _clock, mirror=(-1, -1)),  # half a period later
+    "velocity_command": _ChannelKind(
+        lambda n: 3, lambda c: c.reading.velocity_command, mirror=(1, -1, -1)
+    ),
 }
 """Channel name -> its size for n joints and its value in SI units."""
 
@@ -132,6 +138,8 @@ class Observer:
         self._buffer = np.zeros(size, dtype=np.float64)
         self._start: tuple[float, float] | None = None
         self._turn = 0.0
+        cutoff = robot.velocity_cutoff if "joint_velocity" in self.slices else None
+        self._filter = None if cutoff is None else VelocityFilter(cutoff)
 
     @property
     def size(self) -> int:
@@ -146,6 +154,8 @@ class Observer:
         """
         self._start = None
         self._turn = turn
+        if self._filter is not None:
+            self._filter.reset()
 
     def observe(self, reading: SensorReading, last_position: FloatArray) -> npt.NDArray[np.float32]:
         """Return the observation, shape (size,), dimensionless.
@@ -158,9 +168,13 @@ class Observer:
         if self._start is None:
             self._start = (reading.stamp, heading + self._turn)
         start_stamp, start_heading = self._start
+        velocity = reading.joint_velocity
+        if self._filter is not None:
+            velocity = self._filter.update(reading.joint_position, reading.stamp)
         context = ObservationContext(
             self._robot,
             reading,
+            velocity,
             last_position,
             wrap_angle(heading - start_heading),
             reading.stamp - start_stamp,

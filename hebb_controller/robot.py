@@ -18,11 +18,13 @@ import numpy.typing as npt
 import yaml
 
 from .errors import RobotSpecError
+from .rotation import IDENTITY, Quaternion, from_rpy
 from .share import share_dir
 
 FloatArray = npt.NDArray[np.float64]
 
 SAFE_ACTIONS = ("damp", "hold")
+VELOCITY_SOURCES = ("measured", "estimated")
 
 # name in the YAML of a joint -> whether zero is allowed
 _JOINT_FIELDS: Mapping[str, bool] = {
@@ -100,6 +102,9 @@ class RobotSpec:
         simulation: how the simulator builds it.
         mirror: where each joint is seen in a mirror, indices and signs of rotation, each (n,); None
             for a robot that has no left and right.
+        imu_rotation: how the IMU is mounted: turns its frame's vectors into the body's, xyzw.
+        velocity_cutoff: of the low-pass by which joint velocities are estimated from positions
+            (:mod:`.velocity_filter`), Hz; None where they are measured.
     """
 
     name: str
@@ -117,6 +122,8 @@ class RobotSpec:
     safety: SafetySpec
     simulation: SimulationSpec
     mirror: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    imu_rotation: Quaternion = IDENTITY
+    velocity_cutoff: float | None = None
 
     @property
     def n_joints(self) -> int:
@@ -159,11 +166,8 @@ def parse_robot(document: object, *, where: str) -> RobotSpec:
         RobotSpecError: a field is missing, unknown or inconsistent; the message names it.
     """
     top = _mapping(document, where)
-    _only(
-        top,
-        ("name", "joint_defaults", "joints", "legs", "mirror", "safety", "simulation"),
-        where,
-    )
+    known = ("name", "joint_defaults", "joints", "legs", "mirror", "imu", "joint_velocity")
+    _only(top, (*known, "safety", "simulation"), where)
     joints = _mapping(_get(top, "joints", where), f"{where}: joints")
     defaults = _mapping(top.get("joint_defaults", {}), f"{where}: joint_defaults")
     _only(defaults, tuple(_JOINT_FIELDS), f"{where}: joint_defaults")
@@ -193,6 +197,10 @@ def parse_robot(document: object, *, where: str) -> RobotSpec:
         simulation=_simulation(_get(top, "simulation", where), f"{where}: simulation"),
         mirror=_mirror(top["mirror"], names, arrays, f"{where}: mirror")
         if "mirror" in top
+        else None,
+        imu_rotation=_imu(top["imu"], f"{where}: imu") if "imu" in top else IDENTITY,
+        velocity_cutoff=_velocity_cutoff(top["joint_velocity"], f"{where}: joint_velocity")
+        if "joint_velocity" in top
         else None,
         **arrays,
     )
@@ -248,6 +256,33 @@ def _mirror(
     if missing:
         raise RobotSpecError(f"{where}: lacks {', '.join(missing)}.")
     return tuple(target), tuple(sign)
+
+
+def _imu(node: object, where: str) -> Quaternion:
+    fields = _mapping(node, where)
+    _only(fields, ("rotation",), where)
+    angles = _get(fields, "rotation", where)
+    place = f"{where}: rotation"
+    if not isinstance(angles, list) or len(angles) != 3:
+        raise RobotSpecError(f"{place}: expected [roll, pitch, yaw], rad.")
+    roll, pitch, yaw = (_number(angle, place) for angle in angles)
+    if max(abs(roll), abs(pitch), abs(yaw)) > 2.0 * math.pi:
+        raise RobotSpecError(f"{place}: an angle is beyond ±2 pi. Give radians.")
+    return from_rpy(roll, pitch, yaw)
+
+
+def _velocity_cutoff(node: object, where: str) -> float | None:
+    fields = _mapping(node, where)
+    source = str(_get(fields, "source", where))
+    if source not in VELOCITY_SOURCES:
+        raise RobotSpecError(
+            f"{where}: source '{source}' is unknown. Known: {', '.join(VELOCITY_SOURCES)}."
+        )
+    if source == "measured":
+        _only(fields, ("source",), where)
+        return None
+    _only(fields, ("source", "cutoff"), where)
+    return _positive(_get(fields, "cutoff", where), f"{where}: cutoff")
 
 
 def _safety(node: object, where: str) -> SafetySpec:

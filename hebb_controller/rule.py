@@ -291,6 +291,11 @@ def check_header(header: RuleHeader, where: str) -> None:
         raise RuleFileError(
             f"{where}: tick_period is {header.tick_period} s; it must be 0.001 to 1."
         )
+    cutoff = header.contract.velocity_cutoff
+    if cutoff is not None and cutoff <= 0:
+        raise RuleFileError(
+            f"{where}: contract.velocity_cutoff is {cutoff:g}; it must be positive."
+        )
     header.update.check(f"{where}: update")
     header.initial.check(f"{where}: initial")
     n = len(header.contract.joints)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import RuleFileError
-from .json_fields import decode, parse_json
+from .json_fields import decode, parse_json, present
 from .plasticity import Array
 from .rule import Golden, Rule, RuleHeader, check_header, make_rule
 from .signature import Trust
@@ -93,8 +93,8 @@ def header_text(header: RuleHeader, *, where: str) -> str:
         RuleFileError: its provenance is not JSON.
     """
     # asdict copies, and a header that was loaded holds a mapping that cannot be copied
-    document = dataclasses.asdict(dataclasses.replace(header, provenance={}))
-    document = {key: value for key, value in document.items() if value is not None}
+    bare = dataclasses.replace(header, provenance={})
+    document = dataclasses.asdict(bare, dict_factory=present)
     document["provenance"] = dict(header.provenance)
     try:
         return json.dumps(document, allow_nan=False)

@@ -58,6 +58,7 @@ class Safety:
                 reading.joint_velocity,
                 reading.orientation,
                 reading.angular_velocity_base,
+                reading.velocity_command,
             )
             or not abs(reading.stamp) <= MAX_STAMP
         ):

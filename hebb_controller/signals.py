@@ -7,9 +7,14 @@ x forward, y left, z up; quaternions are (x, y, z, w).
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from .robot import FloatArray
+
+STANDSTILL: FloatArray = np.zeros(3)
+STANDSTILL.setflags(write=False)
 
 
 class Mode(enum.Enum):
@@ -62,15 +67,17 @@ NOTHING_ACTED = LimitReport(Limit.NONE)
 
 @dataclass(frozen=True)
 class SensorReading:
-    """What the robot measured at one moment.
+    """What the robot measured at one moment, and how it is wanted to move.
 
     Attributes:
         stamp: when it was measured, s, on the robot's or the simulator's clock.
         received: when it arrived, s, on the reader's steady clock; only staleness uses it.
         joint_position: (n,) rad.
-        joint_velocity: (n,) rad/s.
+        joint_velocity: (n,) rad/s; nobody looks at it where the robot spec has it estimated.
         orientation: (4,) quaternion xyzw, rotates body vectors into the world.
         angular_velocity_base: (3,) rad/s, in the body's frame.
+        velocity_command: (3,) velocity wanted forward and to the left, m/s, and about the vertical,
+            rad/s, in the body's frame; zero where nobody commands any.
     """
 
     stamp: float
@@ -79,6 +86,7 @@ class SensorReading:
     joint_velocity: FloatArray
     orientation: FloatArray
     angular_velocity_base: FloatArray
+    velocity_command: FloatArray = field(default_factory=lambda: STANDSTILL)
 
 
 @dataclass(frozen=True)

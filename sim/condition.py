@@ -37,6 +37,8 @@ class Condition:
         background: in force from the first reading to the end: what robot and ground are like. The
             record does not count it as damage.
         spells: more damages, at moments of their own.
+        velocity_command: commanded all the time: forward and to the left, m/s, and about the vertical,
+            rad/s. Rules with the channel of that name see it.
     """
 
     duration: float
@@ -47,6 +49,7 @@ class Condition:
     weight_seed: int | None = None
     background: tuple[Damage, ...] = ()
     spells: tuple[Spell, ...] = ()
+    velocity_command: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def changes(self, period: float) -> dict[int, tuple[tuple[Damage, ...], bool]]:
         """Return tick -> (all damages in force from then on, whether any is not background).

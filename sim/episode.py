@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -58,6 +58,7 @@ def run_episode(
         reading = world.sense()
     controller.reset(weight_rng, reading.joint_position, turn=condition.turn)
     ticks = round(condition.duration / world.tick_period)
+    velocity = np.array(condition.velocity_command)
     rows: list[tuple[float, ...]] = []
     positions: list[FloatArray] = []
     joints: list[FloatArray] = []
@@ -73,6 +74,7 @@ def run_episode(
         if tick and tick in changes:
             in_force, is_damaged = changes[tick]
             world.damage(in_force)
+        reading = replace(reading, velocity_command=velocity)
         command = controller.step(reading, reading.received)
         if command.limits.tripped:
             fallen = True

@@ -32,6 +32,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from hebb_controller.errors import HebbError, MessageError, ParameterError
 from hebb_controller.robot import load_robot
+from hebb_controller.rotation import IDENTITY, inverse, multiply, quaternion, rotate
 from hebb_controller.safety import damp_command
 from hebb_controller.signals import Command, SensorReading
 from hebb_controller.stop_signals import stop_event
@@ -138,7 +139,8 @@ class SimNode(Node):
         self.commands.create_subscription(JointState, "joint_command", self._on_command, depth)
         self._joints = JointState(name=list(self.robot.joint_names))
         self._inertial = Imu()
-        self._inertial.header.frame_id = "base_link"
+        mounted = self.robot.imu_rotation != IDENTITY
+        self._inertial.header.frame_id = "imu_link" if mounted else "base_link"
         self._inertial.linear_acceleration_covariance[0] = -1.0  # not measured
         self._odometry = Odometry(child_frame_id="base_link")
         self._odometry.header.frame_id = "odom"
@@ -236,11 +238,14 @@ class SimNode(Node):
         joints, imu, odometry = self._joints, self._inertial, self._odometry
         joints.header.stamp = imu.header.stamp = odometry.header.stamp = now
         joints.position = array("d", reading.joint_position.tolist())
-        joints.velocity = array("d", reading.joint_velocity.tolist())
+        if self.robot.velocity_cutoff is None:  # otherwise like a driver that measures none
+            joints.velocity = array("d", reading.joint_velocity.tolist())
         self._joint_states.publish(joints)
         q, rate = imu.orientation, imu.angular_velocity
-        q.x, q.y, q.z, q.w = reading.orientation.tolist()
-        rate.x, rate.y, rate.z = reading.angular_velocity_base.tolist()
+        mounting = self.robot.imu_rotation
+        q.x, q.y, q.z, q.w = multiply(quaternion(reading.orientation.tolist()), mounting)
+        turning = reading.angular_velocity_base.tolist()
+        rate.x, rate.y, rate.z = rotate(inverse(mounting), turning)
         self._imu.publish(imu)
         self._clock_time.publish(Clock(clock=now))
         base = world.base()
@@ -248,11 +253,11 @@ class SimNode(Node):
         pose.position.x, pose.position.y, pose.position.z = base.position.tolist()
         # What really is so, also where a sensor fails.
         truth = world.truth
-        orientation = truth.orientation.tolist()
+        orientation = quaternion(truth.orientation.tolist())
         q, rate = pose.orientation, twist.angular
         q.x, q.y, q.z, q.w = orientation
         rate.x, rate.y, rate.z = truth.angular_velocity_base.tolist()
-        velocity = _into_base(orientation, base.linear_velocity.tolist())
+        velocity = rotate(inverse(orientation), base.linear_velocity.tolist())
         twist.linear.x, twist.linear.y, twist.linear.z = velocity
         self._odom.publish(odometry)
 
@@ -323,18 +328,6 @@ class SimNode(Node):
 
 def _nanoseconds(stamp: float) -> int:
     return round(stamp * 1e9)
-
-
-def _into_base(q: Sequence[float], v: Sequence[float]) -> tuple[float, float, float]:
-    """Return a world vector in the frame of a body with orientation q (xyzw)."""
-    x, y, z, w = q
-    rows = (  # the transposed rotation matrix
-        (1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)),
-        (2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)),
-        (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)),
-    )
-    a, b, c = (sum(m * n for m, n in zip(row, v, strict=True)) for row in rows)
-    return a, b, c
 
 
 def main() -> None:

@@ -93,6 +93,7 @@ def toy_reading(robot: RobotSpec, stamp: float = 0.0, **fields: object) -> Senso
         joint_velocity=np.zeros(robot.n_joints),
         orientation=np.array(UPRIGHT),
         angular_velocity_base=np.zeros(3),
+        velocity_command=np.zeros(3),
     )
     arrays = {
         name: np.array(value, dtype=np.float64) if isinstance(value, (tuple, list)) else value

@@ -240,4 +240,5 @@ def _contract(
         latency_ticks=0,
         channels=channels,
         joints=joint_contracts(robot, [scale(name) for name in robot.joint_names]),
+        velocity_cutoff=robot.velocity_cutoff,
     )

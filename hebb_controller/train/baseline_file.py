@@ -16,7 +16,7 @@ import numpy as np
 
 from ..contract import Contract
 from ..errors import RuleFileError
-from ..json_fields import MAX_NUMBER, Json, decode, parse_json
+from ..json_fields import MAX_NUMBER, Json, decode, parse_json, present
 from ..network import InitialSpec
 from ..plasticity import Array, UpdateSpec
 from ..rule import RuleHeader, check_header
@@ -152,7 +152,8 @@ def save_baseline(baseline: Baseline, path: str | Path) -> None:
         RuleFileError: the name does not end in ``.baseline.safetensors``, or writing failed.
     """
     header = baseline.header
-    document = asdict(replace(header, provenance={})) | {"provenance": dict(header.provenance)}
+    document = asdict(replace(header, provenance={}), dict_factory=present)
+    document["provenance"] = dict(header.provenance)
     write_file(Path(path), LAYOUT, json.dumps(document, allow_nan=False), baseline.tensors)
 
 

@@ -13,6 +13,7 @@ from typing import Generic
 
 import numpy as np
 
+from ..contract import Contract
 from ..errors import TrainingError
 from ..json_fields import Json
 from ..robot import FloatArray
@@ -204,9 +205,11 @@ class Trainer(Generic[C]):
         document = asdict(replace(self.spec, generations=0))
         del document["ticks"]
         # A run of a release that did not have these fields yet is continued by one that has.
-        for field in fields(EvolutionSpec):
-            if document["evolution"][field.name] == field.default:
-                del document["evolution"][field.name]
+        contract = document["genome"]["contract"]
+        for part, kind in ((document["evolution"], EvolutionSpec), (contract, Contract)):
+            for field in fields(kind):
+                if part[field.name] == field.default:
+                    del part[field.name]
         spec: Json = json.loads(json.dumps(document))
         return {"spec": spec}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hebb_controller.golden import compare_golden
-from hebb_controller.rule_file import load_rule
+from hebb_controller.rule_file import load_rule, save_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 
 HERE = Path(__file__).resolve().parent
@@ -85,6 +85,13 @@ def test_version_1_runs_as_it_ran(rule, trajectory):
 @pytest.fixture(scope="module")
 def full():
     return load_rule(HERE / "v1_full.rule.safetensors")
+
+
+@pytest.mark.parametrize("name", ["v1", "v1_full"])
+def test_a_file_of_the_first_release_written_anew_has_the_same_bytes(tmp_path, name):
+    old, new = (directory / f"{name}.rule.safetensors" for directory in (HERE, tmp_path))
+    save_rule(load_rule(old), new)
+    assert new.read_bytes() == old.read_bytes()
 
 
 def test_the_second_golden_file_is_the_one_that_was_made():

@@ -1,6 +1,7 @@
 """After any input the command is finite and within limits, whatever the sensors or the network say."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import example, given, settings
@@ -8,12 +9,13 @@ from hypothesis import strategies as st
 from toys import CHANNELS, PERIOD, toy_reading, toy_robot
 
 from hebb_controller.controller import Controller, Interface
-from hebb_controller.observation import Observer
+from hebb_controller.observation import Channel, Observer
 from hebb_controller.safety import Safety
 from hebb_controller.signals import Limit, Mode
 
 ROBOTS = {action: toy_robot(safe_action=action) for action in ("damp", "hold")}
 ROBOT = ROBOTS["damp"]
+MORE = (Channel("joint_velocity", 1.0, 5.0), Channel("velocity_command", 1.0, 5.0))
 # Rounding of one sum of a few rad; every limit of the toy is exact.
 SLACK = 1e-12
 
@@ -55,6 +57,7 @@ def readings(draw):
         "joint_position": draw(pair),
         "joint_velocity": draw(pair),
         "angular_velocity_base": draw(st.tuples(value, value, value)),
+        "velocity_command": draw(st.tuples(value, value, value)),
     }
     roll, pitch, turn = (draw(st.floats(-1.5, 1.5)) for _ in range(3))
     upright = (math.sin(roll / 2), math.sin(pitch / 2), math.sin(turn / 2))
@@ -71,14 +74,18 @@ def readings(draw):
 @settings(max_examples=300)
 @given(
     action=st.sampled_from(["damp", "hold"]),
+    cutoff=st.one_of(st.none(), st.floats(0.1, 1e9)),
     steps=st.lists(
         st.tuples(readings(), pair, st.one_of(st.just(0.0), anything)), min_size=1, max_size=6
     ),
 )
-def test_a_command_is_finite_and_within_limits_after_any_readings_and_any_network(action, steps):
-    robot = ROBOTS[action]
+def test_a_command_is_finite_and_within_limits_after_any_readings_and_any_network(
+    action, cutoff, steps
+):
+    robot = replace(ROBOTS[action], velocity_cutoff=cutoff)
     network = Says()
-    interface = Interface(Observer(CHANNELS, robot), robot.default, np.array([0.5, 0.5]), PERIOD)
+    observer = Observer((*CHANNELS, *MORE), robot)
+    interface = Interface(observer, robot.default, np.array([0.5, 0.5]), PERIOD)
     controller = Controller(robot, interface, network)
     controller.reset(np.random.default_rng(0))
     last = robot.default

@@ -1,11 +1,14 @@
 """Episodes: nothing leaks from one into another, and the record says what happened."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
-from hebb_controller.controller import Controller, controller_for
+from hebb_controller.controller import Controller, Interface, controller_for
+from hebb_controller.observation import Channel, Observer
 from hebb_controller.rule_file import save_rule
 from hebb_controller.signals import Limit
 from hebb_controller.train.executor import TaskRunner, local_processes
@@ -96,6 +99,56 @@ def test_the_seed_decides_the_episode(controller, world):
     records = [run_episode(controller, world, Condition(0.4), seed) for seed in (1, 1, 2)]
     assert same(records[0], records[1])
     assert not same(records[0], records[2])
+
+
+class Watcher:
+    """A network that swings all legs and keeps what it saw."""
+
+    plasticity_gain = 1.0
+
+    def __init__(self):
+        self.seen = []
+        self._swing = np.tile([0.1, 0.5, -0.5], 4)
+
+    def reset(self, rng):
+        self.seen = []
+
+    def step(self, observation):
+        self.seen.append(observation)
+        return (self._swing * math.sin(0.25 * len(self.seen))).astype(np.float32)
+
+
+def watched(robot, *names):
+    observer = Observer([Channel(name, 1.0, 100.0) for name in names], robot)
+    return Controller(robot, Interface(observer, robot.default, np.ones(12), 0.02), Watcher())
+
+
+def test_a_velocity_is_commanded_from_the_first_tick_to_the_last_and_not_in_the_next_episode(
+    a1, world
+):
+    controller = watched(a1, "velocity_command")
+    run_episode(controller, world, Condition(0.2, velocity_command=(0.5, -0.25, 2.0)), 1)
+    assert np.array(controller.runtime.seen).tolist() == [[0.5, -0.25, 2.0]] * 10
+    run_episode(controller, world, Condition(0.2), 1)
+    assert np.array(controller.runtime.seen).tolist() == [[0.0] * 3] * 10
+
+
+def test_estimated_velocities_are_those_of_the_positions_that_the_sensors_told(a1):
+    """Against scipy's filter, whose input are differences of the positions that were seen."""
+    robot = replace(a1, velocity_cutoff=8.0)
+    controller = watched(robot, "joint_position", "joint_velocity")
+    world = World(robot)
+    noisy = Condition(SECONDS, background=parse_damages("sensors:noise:0.01", a1))
+    run_episode(controller, world, noisy, 3)
+    truth = world.truth.joint_velocity
+    world.close()
+    position, velocity = np.split(np.array(controller.runtime.seen, dtype=np.float64), 2, axis=1)
+    pole = math.exp(-2.0 * math.pi * 8.0 * 0.02)
+    speed = np.diff(position, axis=0, prepend=position[:1]) / 0.02
+    expected = lfilter([1.0 - pole], [1.0, -pole], speed, axis=0)
+    # positions were seen as float32: 2**-24 of up to 3 rad, twice, in 0.02 s; and speeds up to 20
+    assert np.abs(velocity - expected).max() < 2 * 3 * 2.0**-24 / 0.02 + 20 * 2.0**-24
+    assert np.abs(velocity[-1] - truth).max() > 0.01
 
 
 def test_the_weights_may_have_a_seed_of_their_own(controller, world):

@@ -156,7 +156,8 @@ def test_every_channel_is_observed_and_tells_something(robot, world):
     observer.reset()
     reading, last, seen = world.reset(np.random.default_rng(0)), robot.default, []
     for tick in range(50):
-        seen.append(observer.observe(reading, last))
+        commanded = replace(reading, velocity_command=np.full(3, 0.1 * tick))
+        seen.append(observer.observe(commanded, last))
         last = wiggle(robot, tick)
         reading = world.step(command(robot, last))
     assert np.isfinite(seen).all()

@@ -1,6 +1,7 @@
 """One tick: observe → step → limit, and what trips leaves the network alone."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from toys import CHANNELS, PERIOD, toy_document, toy_reading, toy_robot, toy_rul
 
 from hebb_controller.controller import Controller, Interface, controller_for, interface_for
 from hebb_controller.errors import ContractError
-from hebb_controller.observation import Observer
+from hebb_controller.observation import Channel, Observer
 from hebb_controller.robot import parse_robot
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 from hebb_controller.signals import Limit, LimitReport, Mode
@@ -225,6 +226,48 @@ OTHER_ROBOTS = [
 def test_another_robot_is_refused_and_the_disagreement_named(change, message):
     with pytest.raises(ContractError, match=message):
         controller_for(toy_rule(), another(change))
+
+
+MOVING = (*CHANNELS, Channel("joint_velocity", scale=1.0, clip=4.0))
+
+
+def trained_with(cutoff, channels):
+    rule = toy_rule(channels=channels)
+    contract = replace(rule.header.contract, velocity_cutoff=cutoff)
+    return replace(rule, header=replace(rule.header, contract=contract))
+
+
+def estimating(cutoff):
+    def change(document):
+        if cutoff is not None:
+            document["joint_velocity"] = {"source": "estimated", "cutoff": cutoff}
+
+    return another(change)
+
+
+@pytest.mark.parametrize(
+    ("trained", "has", "message"),
+    [
+        (
+            None,
+            8.0,
+            "velocities measured, those of robot 'toy' are estimated with a cutoff of 8 Hz",
+        ),
+        (
+            8.0,
+            None,
+            "velocities estimated with a cutoff of 8 Hz, those of robot 'toy' are measured",
+        ),
+        (8.0, 4.0, "a cutoff of 8 Hz, those of robot 'toy' are estimated with a cutoff of 4 Hz"),
+    ],
+)
+def test_another_source_of_velocities_is_refused_where_the_rule_looks_at_them(
+    trained, has, message
+):
+    with pytest.raises(ContractError, match=message):
+        controller_for(trained_with(trained, MOVING), estimating(has))
+    controller_for(trained_with(trained, CHANNELS), estimating(has))  # it does not look
+    controller_for(trained_with(trained, MOVING), estimating(trained))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Observations: geometry against rotation matrices, the vector against the table of channels."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,10 +109,29 @@ def test_every_channel_by_hand(robot):
         "tracking_error": ({"joint_position": (1.0, -0.5), "last": (0.5, 0.5)}, [-0.5, 1.0]),
         # 2 Hz, so after 1/16 s an eighth of a turn
         "clock": ({"stamp": 0.0625}, [half, half]),
+        "velocity_command": ({"velocity_command": (0.5, -0.25, 2.0)}, [0.5, -0.25, 2.0]),
     }
     assert as_float32.keys() == CHANNELS.keys()
     for name, (fields, expected) in as_float32.items():
         assert value_of(robot, name, **fields) == pytest.approx(expected, abs=2**-23), name
+
+
+def test_estimated_velocities_come_from_positions_and_begin_anew_with_every_run(robot):
+    """(1 − e^−1) of the difference: a cutoff of 1/(2π · 0.125 s) Hz, a step of 0.125 s."""
+    robot = replace(robot, velocity_cutoff=4.0 / math.pi)
+    observer = Observer([Channel("joint_velocity", 1.0, 100.0)], robot)
+    lies = (math.nan, 1e300)  # what a driver may publish that measures none
+    followed = 1.0 - math.exp(-1.0)
+
+    def observe(stamp, *position):
+        reading = toy_reading(robot, stamp, joint_position=position, joint_velocity=lies)
+        return observer.observe(reading, robot.default).tolist()
+
+    for _ in range(2):
+        assert observe(1.0, 0.5, -0.5) == [0.0, 0.0]
+        expected = [2.0 * followed, -4.0 * followed]  # 0.25 rad and −0.5 rad in 0.125 s
+        assert observe(1.125, 0.75, -1.0) == pytest.approx(expected, rel=2**-23)
+        observer.reset()
 
 
 def test_values_are_scaled_then_clipped(robot):

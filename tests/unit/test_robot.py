@@ -92,6 +92,45 @@ def test_every_missing_value_of_a_part_is_named(part, field):
         parse(document)
 
 
+def test_an_imu_is_mounted_along_the_body_unless_the_spec_says_how():
+    assert parse(toy_document()).imu_rotation == (0.0, 0.0, 0.0, 1.0)
+    half = math.sqrt(0.5)
+    turned = parse({**toy_document(), "imu": {"rotation": [0, 0, math.pi / 2]}})
+    assert turned.imu_rotation == pytest.approx((0.0, 0.0, half, half), abs=2**-52)
+
+
+def test_velocities_are_measured_unless_the_spec_says_otherwise():
+    assert parse(toy_document()).velocity_cutoff is None
+    measured = {"source": "measured"}
+    assert parse({**toy_document(), "joint_velocity": measured}).velocity_cutoff is None
+    estimated = {"source": "estimated", "cutoff": 8}
+    assert parse({**toy_document(), "joint_velocity": estimated}).velocity_cutoff == 8.0
+
+
+@pytest.mark.parametrize(
+    ("part", "fields", "words"),
+    [
+        ("imu", {}, "'rotation' is missing"),
+        ("imu", {"rpy": [0, 0, 0]}, "unknown field 'rpy'. Known: rotation"),
+        ("imu", {"rotation": 1.5}, r"rotation: expected \[roll, pitch, yaw\], rad"),
+        ("imu", {"rotation": [0, 0]}, r"expected \[roll, pitch, yaw\]"),
+        ("imu", {"rotation": [0, 0, 0, 1]}, r"expected \[roll, pitch, yaw\]"),
+        ("imu", {"rotation": [0, "up", 0]}, "expected a number, found 'up'"),
+        ("imu", {"rotation": [0, 0, math.nan]}, "finite"),
+        ("imu", {"rotation": [0, 0, 90]}, r"beyond ±2 pi. Give radians"),
+        ("joint_velocity", "estimated", "expected a mapping"),
+        ("joint_velocity", {"cutoff": 8.0}, "'source' is missing"),
+        ("joint_velocity", {"source": "guessed"}, "Known: measured, estimated"),
+        ("joint_velocity", {"source": "measured", "cutoff": 8.0}, "unknown field 'cutoff'"),
+        ("joint_velocity", {"source": "estimated"}, "'cutoff' is missing"),
+        ("joint_velocity", {"source": "estimated", "cutoff": 0}, "cutoff is 0; it must be pos"),
+    ],
+)
+def test_what_an_optional_part_cannot_be_is_said_with_its_place(part, fields, words):
+    with pytest.raises(RobotSpecError, match=rf"^toy.yaml: {part}.*{words}"):
+        parse({**toy_document(), part: fields})
+
+
 def with_simulation(**fields):
     document = toy_document()
     heights = {key: document["simulation"][key] for key in ("start_height", "fall_height")}

@@ -9,6 +9,7 @@ import os
 import pickle
 import resource
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -376,6 +377,8 @@ SENSELESS = [
     (("initial", "scale"), 0.0, "initial.scale is 0.0"),
     (("contract", "actuator"), "magic", "actuator 'magic' is unknown. Known: pd"),
     (("contract", "latency_ticks"), 1, "latency_ticks is 1"),
+    (("contract", "velocity_cutoff"), 0.0, "contract.velocity_cutoff is 0; it must be positive"),
+    (("contract", "velocity_cutoff"), None, "velocity_cutoff must be a number, found 'None'"),
     (("contract", "channels", 0, "name"), "smell", "channel 'smell' is unknown. Known: gravity"),
     (("contract", "channels", 0, "name"), "clock", "'clock' is listed twice"),
     (("contract", "channels", 0, "clip"), 0.0, "clip must be positive"),
@@ -385,6 +388,14 @@ SENSELESS = [
     (("contract", "joints", 0, "max_target_rate"), -1.0, "joint 'knee': a limit is empty"),
     (("contract", "joints"), [], "for 0 joints"),
 ]
+
+
+def test_the_cutoff_of_estimated_velocities_is_kept_and_absent_where_there_is_none(tmp_path):
+    rule = toy_rule()
+    assert "velocity_cutoff" not in unpack(rule_bytes(rule))[0]["contract"]
+    contract = replace(rule.header.contract, velocity_cutoff=8.0)
+    save_rule(replace(rule, header=replace(rule.header, contract=contract)), tmp_path / NAME)
+    assert load_rule(tmp_path / NAME).header.contract == contract
 
 
 def test_every_senseless_value_is_refused_by_name(refuse, parts):

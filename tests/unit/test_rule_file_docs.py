@@ -74,6 +74,8 @@ def test_every_field_has_a_row_and_every_row_is_a_field(heading):
 def test_what_may_be_left_out_is_called_optional():
     optional = {row[0].strip("`") for row in rows("The document") if "*optional*" in row[1]}
     assert optional == {f.name for f in fields(RuleHeader) if f.default is None}
+    of_contract = {row[0].strip("`") for row in rows("contract") if "*optional*" in row[1]}
+    assert of_contract == {f.name for f in fields(Contract) if f.default is None}
 
 
 def test_every_kind_has_a_row_with_its_tensors():

@@ -15,7 +15,10 @@ from toys import PERIOD, toy_reading, toy_robot
 from hebb_controller.safety import Safety, damp_command
 from hebb_controller.signals import TRIPS, Limit, LimitReport, Mode
 
-ARRAYS = ("joint_position", "joint_velocity", "orientation", "angular_velocity_base")
+ARRAYS = (
+    *("joint_position", "joint_velocity", "orientation", "angular_velocity_base"),
+    "velocity_command",
+)
 
 
 @pytest.fixture

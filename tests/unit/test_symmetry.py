@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from toys import toy_genome, toy_robot
 
-from hebb_controller.cli.presets import CHANNELS
+from hebb_controller.cli.presets import CHANNELS as PRESET
 from hebb_controller.errors import TrainingError
 from hebb_controller.network import InitialSpec
-from hebb_controller.observation import observation_size
+from hebb_controller.observation import Channel, observation_size
 from hebb_controller.plasticity import RULE_KINDS
 from hebb_controller.robot import load_robot
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
@@ -22,6 +22,7 @@ from hebb_controller.train.symmetry import (
 )
 
 A1 = load_robot("a1")
+CHANNELS = (*PRESET, Channel("velocity_command", scale=1.0, clip=1.0))
 
 
 def image(mirror, vector):
@@ -69,6 +70,11 @@ def _contract():
     from hebb_controller.cli.presets import fast
 
     return fast(seed=0).spec.genome.contract
+
+
+def test_a_command_to_the_left_is_one_to_the_right_in_a_mirror_and_so_is_a_turn():
+    (mirror, *_) = network_mirrors([Channel("velocity_command", 1.0, 1.0)], A1, ())
+    assert image(mirror, np.array([0.5, 0.25, 2.0])).tolist() == [0.5, -0.25, -2.0]
 
 
 def test_a_symmetric_vector_holds_each_number_once():

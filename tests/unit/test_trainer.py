@@ -273,9 +273,13 @@ def test_there_is_nothing_to_go_back_to_before_the_first_checkpoint(tmp_path, ro
 def test_a_checkpoint_of_a_release_without_the_newer_options_is_continued(tmp_path, robot_file):
     whole = train(tmp_path / "whole", robot_file)
     train(tmp_path / "old", robot_file, stop=2)
-    evolution = load_checkpoint(tmp_path / "old")[1]["spec"]["evolution"]
+    spec = load_checkpoint(tmp_path / "old")[1]["spec"]
+    evolution = spec["evolution"]
     assert set(evolution) == {  # what the first release wrote
         *("pairs", "hold", "sigma", "sigma_decay", "sigma_min", "step", "step_decay", "step_min")
+    }
+    assert set(spec["genome"]["contract"]) == {
+        *("robot", "actuator", "latency_ticks", "channels", "joints")
     }
     assert train(tmp_path / "old", robot_file, resume=True).evolution.mean.tobytes() == (
         whole.evolution.mean.tobytes()
