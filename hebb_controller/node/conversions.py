@@ -1,8 +1,9 @@
 """ROS messages to readings, commands to ROS messages.
 
-``joint_states`` is matched by name: any order, and joints may come spread over several messages.
-``imu/data`` gives the orientation (xyzw, body into world) and the angular velocity in the body's
-frame (REP 145).
+``joint_states`` is matched by name: any order, and joints may come spread over the messages of several
+publishers; a reading is as old as its oldest joint. ``imu/data`` gives the orientation (xyzw, its own
+frame into the world) and the angular velocity in its own frame (REP 145); the robot spec says how that
+is mounted. ``cmd_vel`` gives the velocity that is wanted.
 """
 
 from __future__ import annotations
@@ -11,12 +12,22 @@ from array import array
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import TwistStamped
 from sensor_msgs.msg import Imu, JointState
 
 from ..errors import MessageError
 from ..robot import RobotSpec
+from ..rotation import inverse, multiply, rotate
 from ..signals import Command, Mode, SensorReading
 from .values import Sample
+from .velocity_command import VelocityCommand
+
+# How else a message that lacks values can be mended.
+_OR = {
+    "position": "",
+    "velocity": ", or the robot spec state 'joint_velocity: {source: estimated, cutoff: …}', for rules "
+    "that were trained so",
+}
 
 
 def nanoseconds(stamp: Time) -> int:
@@ -49,12 +60,13 @@ def joint_command(command: Command, robot: RobotSpec, stamp: int) -> JointState:
 
 
 class ReadingAssembler:
-    """Makes readings out of what the two topics bring.
+    """Makes readings out of what the topics bring.
 
     Args:
         robot: its joints, in the order of the vectors.
         paired: a reading is made of messages with one stamp only, and each of them is used once;
-            otherwise it is made of the latest of everything, however often.
+            otherwise it is made of the latest of everything, however often. The age of ``cmd_vel`` is
+            judged by the stamps of the readings then, otherwise by the steady clock.
     """
 
     def __init__(self, robot: RobotSpec, *, paired: bool) -> None:
@@ -71,12 +83,16 @@ class ReadingAssembler:
         self._seen = [False] * n
         self._stamp: int | None = None
         self._imu: tuple[Imu, int, float] | None = None
+        self._imu_received = -np.inf
+        self._last_stamp = 0
+        self._velocity_command = VelocityCommand()
 
     def add_joint_states(self, message: JointState, received: float) -> Sample | None:
         """Return a reading if this message completes one.
 
         Args:
-            message: positions and velocities of some joints; others than the robot's are ignored.
+            message: positions and velocities of some joints; others than the robot's are ignored, and so
+                are velocities where the robot spec has them estimated.
             received: when it arrived, s, on the steady clock.
 
         Raises:
@@ -86,11 +102,14 @@ class ReadingAssembler:
         if names != self._names:
             self._order = self._match(names)
             self._names = names
-        for field in ("position", "velocity"):
+        if not self._order:  # somebody else's joints
+            return None
+        measured = self._robot.velocity_cutoff is None
+        for field in ("position", "velocity") if measured else ("position",):
             if len(getattr(message, field)) != len(names):
                 raise MessageError(
                     f"joint_states: {len(names)} names, but {len(getattr(message, field))} values "
-                    f"of {field}. The driver must publish one for each name."
+                    f"of {field}. The driver must publish one for each name{_OR[field]}."
                 )
         stamp = nanoseconds(message.header.stamp)
         if self._paired and stamp != self._stamp:
@@ -98,11 +117,12 @@ class ReadingAssembler:
             self._stamp = stamp
         for ours, theirs in self._order:
             self._position[ours] = message.position[theirs]
-            self._velocity[ours] = message.velocity[theirs]
+            if measured:
+                self._velocity[ours] = message.velocity[theirs]
             self._joint_stamp[ours] = stamp
             self._joint_received[ours] = received
             self._seen[ours] = True
-        return self._complete()
+        return self._complete(received)
 
     def add_imu(self, message: Imu, received: float) -> Sample | None:
         """Return a reading if this message completes one.
@@ -117,7 +137,36 @@ class ReadingAssembler:
                     f"The controller needs it: configure the IMU's driver to publish it."
                 )
         self._imu = (message, nanoseconds(message.header.stamp), received)
-        return self._complete()
+        self._imu_received = received
+        return self._complete(received)
+
+    def add_velocity_command(self, message: TwistStamped, received: float) -> None:
+        """Take a velocity that is wanted, for the readings to come.
+
+        Raises:
+            MessageError: it is not finite.
+        """
+        self._velocity_command.take(message, self._clock(received))
+
+    def velocity_complaint(self, now: float) -> str:
+        """Return that no velocity is commanded now (s, steady), or an empty string."""
+        return self._velocity_command.complaint(self._clock(now))
+
+    def quiet(self, now: float, limit: float) -> str:
+        """Return what was not heard within ``limit`` s before ``now``, or an empty string."""
+        heard = zip(self._robot.joint_names, self._joint_received, strict=True)
+        joints = [name for name, received in heard if now - received > limit]
+        parts = []
+        if joints:
+            every = len(joints) == self._robot.n_joints
+            parts.append("joint_states" if every else f"joint_states of {', '.join(joints)}")
+        if now - self._imu_received > limit:
+            parts.append("imu/data")
+        return " and ".join(parts)
+
+    def _clock(self, now: float) -> float:
+        """Return the time by which the age of ``cmd_vel`` is judged, s."""
+        return self._last_stamp * 1e-9 if self._paired else now
 
     def _match(self, names: list[str]) -> list[tuple[int, int]]:
         order = [(self._index[name], i) for i, name in enumerate(names) if name in self._index]
@@ -125,7 +174,7 @@ class ReadingAssembler:
             raise MessageError("joint_states: a joint is named twice.")
         return order
 
-    def _complete(self) -> Sample | None:
+    def _complete(self, now: float) -> Sample | None:
         if self._imu is None or not all(self._seen):
             return None
         imu, imu_stamp, imu_received = self._imu
@@ -133,14 +182,16 @@ class ReadingAssembler:
             if imu_stamp != self._stamp:
                 return None
             self._imu, self._seen = None, [False] * len(self._seen)
-        stamp = max(imu_stamp, *self._joint_stamp)
+        stamp = self._last_stamp = max(imu_stamp, *self._joint_stamp)
         q, rate = imu.orientation, imu.angular_velocity
+        mounting = self._robot.imu_rotation
         reading = SensorReading(
             stamp=stamp * 1e-9,
             received=min(imu_received, *self._joint_received),
             joint_position=self._position.copy(),
             joint_velocity=self._velocity.copy(),
-            orientation=np.array([q.x, q.y, q.z, q.w]),
-            angular_velocity_base=np.array([rate.x, rate.y, rate.z]),
+            orientation=np.array(multiply((q.x, q.y, q.z, q.w), inverse(mounting))),
+            angular_velocity_base=np.array(rotate(mounting, (rate.x, rate.y, rate.z))),
+            velocity_command=self._velocity_command.at(self._clock(now)),
         )
         return Sample(reading, stamp)

@@ -8,8 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from rclpy.duration import Duration
-from rclpy.event_handler import PublisherEventCallbacks
+from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Imu, JointState
@@ -23,6 +22,7 @@ from ..signals import Command
 from . import conversions, reports, rule_loading, snapshot_file
 from .control_thread import ControlThread
 from .loop import ControlLoop
+from .output import CommandOutput
 from .parameters import Settings
 from .rates import divide
 from .scheduling import prepare_thread
@@ -30,11 +30,10 @@ from .sensor_thread import SensorThread, Topic
 from .succession import SwapSettings
 from .supervisor import SupervisorSettings
 from .values import Loaded, LoopSettings, LoopStatus, Phase, Sample
+from .velocity_command import CHANNEL
 
 PLASTICITY_PERIOD = 0.02  # s, of ~/plasticity, at least
 FIRST_READING_TIMEOUT = 5.0  # s, how long activation waits where no reading came since configuring
-ACKNOWLEDGE_TIMEOUT = 0.2  # s, how long the last damping command may take to arrive
-COMMANDS = "joint_command"
 
 
 class ActivationError(HebbError, RuntimeError):
@@ -85,6 +84,7 @@ class Drive:
                 heartbeat_timeout=settings.heartbeat_timeout,
                 frozen_timeout=settings.frozen_timeout,
                 rate_tolerance=settings.rate_tolerance,
+                can_damp=not settings.forward,
             ),
             swap=SwapSettings(settings.swap_blend, settings.swap_probation),
             supervisor=SupervisorSettings(
@@ -94,14 +94,7 @@ class Drive:
         reliable, best_effort = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
         depth = 10 if settings.lock_step else 1
         self._plasticity = node.create_publisher(Float64MultiArray, "~/plasticity", 10)
-        self._command = node.create_publisher(
-            JointState,
-            "~/dry_run" if settings.dry_run else COMMANDS,
-            QoSProfile(depth=depth, reliability=reliable),
-            event_callbacks=PublisherEventCallbacks(
-                incompatible_qos=lambda _: self._incompatible.add(COMMANDS)
-            ),
-        )
+        self._output = CommandOutput(node, self.robot, settings, self._incompatible.add)
         self._thread = ControlThread(
             self._loop,
             period=period,
@@ -128,6 +121,8 @@ class Drive:
             },
             self._incompatible.add,
         )
+        self._hears_cmd_vel = False
+        self._hear_cmd_vel(loaded)
 
     @property
     def status(self) -> LoopStatus:
@@ -136,7 +131,7 @@ class Drive:
 
     def review(self) -> None:
         """Look around, once a second: who else commands the robot, and how many ticks were missed."""
-        self._others = self._other_publishers()
+        self._others = self._output.others()
         statistics = self._thread.statistics
         begun, missed = statistics.ticks, statistics.overruns
         begun_since, missed_since = begun - self._counted[0], missed - self._counted[1]
@@ -145,20 +140,24 @@ class Drive:
 
     def facts(self, lifecycle: str) -> reports.Facts:
         """Return what there is to say in the diagnostics besides the status."""
-        loop, heard = self._loop, self._heard_at
+        loop, heard, now = self._loop, self._heard_at, time.monotonic()
+        timeout, assembler = loop.guard.watchdog, self._assembler
         return reports.Facts(
             lifecycle,
             self.robot.name,
             timing=self._thread.statistics.summary(),
             missed=self._missed,
             scheduling=self._scheduling,
+            command_topic=self._output.topic,
             others=self._others,
             dry_run=self.settings.dry_run,
             ticks=loop.ticks,
             last_limits=loop.last_limits.name or "NONE",
-            reading_age=None if heard is None else time.monotonic() - heard,
-            sensor_timeout=loop.guard.watchdog,
+            reading_age=None if heard is None else now - heard,
+            sensor_timeout=timeout,
+            quiet=assembler.quiet(now, timeout),
             refused=self._refused,
+            velocity_complaint=assembler.velocity_complaint(now) if _steered(loop.loaded) else "",
             constant=loop.guard.constant_joints,
             incompatible=sorted(self._incompatible),
             gain=loop.gain,
@@ -175,12 +174,17 @@ class Drive:
             ActivationError: somebody else commands the robot.
         """
         self._thread.wait_for_sample(FIRST_READING_TIMEOUT)
-        if others := self._other_publishers():
+        if others := self._output.others():
             raise ActivationError(
-                f"{COMMANDS} is also published by {', '.join(others)}: two would pull at one robot. "
+                f"{self._output.topic} is also published by {', '.join(others)}: two would pull at one robot. "
                 f"End the other one, or set dry_run."
             )
-        self._thread.ask(lambda loop: loop.start(time.monotonic()))
+
+        def begin(loop: ControlLoop) -> None:
+            self._output.begin()
+            loop.start(time.monotonic())
+
+        self._thread.ask(begin)
 
     def leave(self) -> None:
         """Damp, then command nothing."""
@@ -201,6 +205,7 @@ class Drive:
 
     def stage(self, loaded: Loaded, *, carry: bool) -> str:
         """Go on with another rule from the next tick; return why not, or an empty string."""
+        self._hear_cmd_vel(loaded)
         return self._thread.ask(lambda loop: loop.stage(loaded, carry=carry))
 
     def asked(self) -> str:
@@ -267,9 +272,9 @@ class Drive:
             self._node.get_logger().error("the control thread does not end; damping without it")
             self._send(damp_command(self.robot), 0)
         if driving:
-            self._command.wait_for_all_acked(Duration(nanoseconds=round(ACKNOWLEDGE_TIMEOUT * 1e9)))
+            self._output.wait_until_heard()
         self._sensors.close()
-        self._node.destroy_publisher(self._command)
+        self._output.close()
         self._node.destroy_publisher(self._plasticity)
 
     def _damp(self, loop: ControlLoop, reason: str) -> bool:
@@ -278,19 +283,6 @@ class Drive:
             return False
         self._thread.send(command)
         return True
-
-    def _other_publishers(self) -> tuple[str, ...]:
-        """Return the full names of the nodes that publish commands, besides this one."""
-        if self.settings.dry_run or not self._node.context.ok():
-            return ()
-        found = [
-            f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-            for info in self._node.get_publishers_info_by_topic(COMMANDS)
-        ]
-        own = self._node.get_fully_qualified_name()
-        if own in found:  # once: another one of the same name is another one
-            found.remove(own)
-        return tuple(found)
 
     def _prepare(self) -> None:
         settings = self.settings
@@ -314,6 +306,17 @@ class Drive:
         received = time.monotonic()
         self._assemble(lambda: self._assembler.add_imu(message, received))
 
+    def _on_cmd_vel(self, message: TwistStamped) -> None:
+        received = time.monotonic()
+        self._assemble(lambda: self._assembler.add_velocity_command(message, received))
+
+    def _hear_cmd_vel(self, loaded: Loaded) -> None:
+        """Listen to cmd_vel, from the first rule on that is steered by it."""
+        if _steered(loaded) and not self._hears_cmd_vel:
+            self._hears_cmd_vel = True
+            qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+            self._sensors.subscribe("cmd_vel", Topic(TwistStamped, self._on_cmd_vel, qos))
+
     def _assemble(self, add: Callable[[], Sample | None]) -> None:
         try:
             with self._assembling:
@@ -330,7 +333,7 @@ class Drive:
     def _send(self, command: Command, stamp: int) -> None:
         if not self._node.context.ok():
             return
-        self._command.publish(conversions.joint_command(command, self.robot, stamp))
+        self._output.send(command, stamp)
         now = time.monotonic()
         if self._loop.status.phase is Phase.RUN and now >= self._next_plasticity:
             self._next_plasticity = now + PLASTICITY_PERIOD
@@ -340,3 +343,8 @@ class Drive:
 
     def _log(self, error: Exception) -> None:
         self._node.get_logger().error("".join(traceback.format_exception(error)))
+
+
+def _steered(loaded: Loaded) -> bool:
+    """Return whether a rule is told which velocity is wanted."""
+    return CHANNEL in loaded.controller.interface.observer.slices

@@ -338,7 +338,8 @@ class ControlLoop:
     def _latch(self, report: LimitReport, command: Command) -> Command:
         phase = self.status.phase
         if phase is not Phase.DAMPED:
-            action = "damping" if command.mode is Mode.DAMP else "holding"
+            damps = command.mode is Mode.DAMP and self._settings.can_damp
+            action = "damping" if damps else "holding"
             self._staged = None
             self._stop_command = command
             self._tell(phase=Phase.DAMPED, reason=f"{report.detail}: {action}")

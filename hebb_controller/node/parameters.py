@@ -125,7 +125,14 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
     "dry_run": Parameter(
         default=False,
-        description="Publish the commands on ~/dry_run instead of joint_command.",
+        description="Publish the commands on ~/dry_run instead of joint_command or ~/commands.",
+    ),
+    "command_type": Parameter(
+        "joint_state",
+        "As what commands go out: named targets on joint_command, or bare ones in the order of the robot "
+        "spec on ~/commands, for a ros2_control forward controller. These cannot say DAMP: only for "
+        "robots with safe_action hold.",
+        choices=("joint_state", "float64_multi_array"),
     ),
     "plasticity_gain": Parameter(
         1.0, "Factor on every weight change: 1 as evolved, 0 frozen.", live=True, low=0.0, high=10.0
@@ -232,6 +239,7 @@ class Settings:
     frozen_timeout: float
     heartbeat_timeout: float
     dry_run: bool
+    command_type: str
     plasticity_gain: float
     envelope_margin: float
     twin_speed: float
@@ -246,6 +254,11 @@ class Settings:
         """Whether readings set the pace."""
         return self.tick_source == "sensor"
 
+    @property
+    def forward(self) -> bool:
+        """Whether commands are the bare targets of a forward controller."""
+        return self.command_type == "float64_multi_array"
+
     def refusal(self) -> str:
         """Return why these values cannot go together, or an empty string."""
         for name in PARAMETERS:
@@ -253,6 +266,11 @@ class Settings:
                 return reason
         if self.lock_step and not self.by_reading:
             return "lock_step needs tick_source sensor. Set tick_source:=sensor."
+        if self.lock_step and self.forward:
+            return (
+                "lock_step needs command_type joint_state: an answer carries the stamp of its reading. "
+                "Set command_type:=joint_state."
+            )
         if self.command_rate and self.by_reading:
             return (
                 "command_rate needs tick_source timer; under tick_source sensor a command answers "

@@ -29,13 +29,16 @@ class Facts:
         timing: figures of the control thread, as text.
         missed: share of the last second's ticks that nobody began.
         scheduling: of the control thread.
-        others: who else publishes joint_command.
+        command_topic: where commands go.
+        others: who else publishes there.
         dry_run: whether commands go nowhere.
         ticks: of the rule.
         last_limits: safety stages that acted on the last command.
         reading_age: s; None if there was no reading.
         sensor_timeout: s.
+        quiet: what was not heard within that time.
         refused: the last message that could not be used.
+        velocity_complaint: that nobody commands the velocity that the rule needs.
         constant: joints that read the same all the time.
         incompatible: topics whose other end asks for another quality of service.
         gain: plasticity gain in force.
@@ -48,13 +51,16 @@ class Facts:
     timing: Mapping[str, str] = field(default_factory=dict)
     missed: float = 0.0
     scheduling: str = ""
+    command_topic: str = "joint_command"
     others: Sequence[str] = ()
     dry_run: bool = False
     ticks: int = 0
     last_limits: str = "NONE"
     reading_age: float | None = None
     sensor_timeout: float = 0.0
+    quiet: str = ""
     refused: str = ""
+    velocity_complaint: str = ""
     constant: Sequence[str] = ()
     incompatible: Sequence[str] = ()
     gain: float = 0.0
@@ -82,7 +88,8 @@ def diagnostics(node: str, status: LoopStatus | None, facts: Facts) -> list[Diag
             "dry_run": facts.dry_run,
         }
         if level == OK and facts.others:
-            level, message = WARN, f"joint_command is also published by {', '.join(facts.others)}"
+            others = ", ".join(facts.others)
+            level, message = WARN, f"{facts.command_topic} is also published by {others}"
         elif level == OK and facts.missed > NO_OVERRUN:
             level, message = WARN, f"{message}; {facts.missed:.1%} of the ticks were missed"
         elif level == OK and "not " in facts.scheduling:
@@ -113,14 +120,17 @@ def _inputs(facts: Facts) -> tuple[bytes, str, dict[str, object]]:
         "constant_joints": " ".join(facts.constant),
         "incompatible_qos": " ".join(facts.incompatible),
     }
+    quiet = f": nothing of {facts.quiet}" if facts.quiet else ""
     if age is None:
-        return WARN, "no complete sensor reading yet", values
+        return WARN, f"no complete sensor reading yet{quiet}", values
     if age > facts.sensor_timeout:
-        return ERROR, f"no sensor reading for {age:.2f} s", values
+        return ERROR, f"no sensor reading for {age:.2f} s{quiet}", values
     if facts.refused:
         return WARN, facts.refused, values
     if facts.incompatible:
         return WARN, f"incompatible quality of service: {', '.join(facts.incompatible)}", values
+    if facts.velocity_complaint:
+        return WARN, facts.velocity_complaint, values
     if facts.constant:
         return WARN, f"read the same all the time: {', '.join(facts.constant)}", values
     return OK, "readings arrive", values

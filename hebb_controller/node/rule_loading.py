@@ -23,6 +23,7 @@ from ..rule_file import load_rule
 from ..runtime.base import Runtime
 from ..runtime.numpy_runtime import NumpyRuntime
 from ..signature import Trust
+from .output import check_output
 from .parameters import Settings
 from .rates import divide
 from .values import Loaded
@@ -37,7 +38,8 @@ def robot_for(settings: Settings) -> RobotSpec:
 
     Raises:
         RobotSpecError: there is no such robot.
-        ParameterError: the sensor timeout exceeds what the robot allows.
+        ParameterError: the sensor timeout exceeds what the robot allows, or its safe action cannot be
+            said in the type of the commands.
     """
     robot = load_robot(settings.robot)
     if settings.sensor_timeout > robot.safety.max_reading_age:
@@ -45,6 +47,7 @@ def robot_for(settings: Settings) -> RobotSpec:
             f"sensor_timeout is {settings.sensor_timeout:g} s; robot '{robot.name}' allows "
             f"{robot.safety.max_reading_age:g} s (its max_reading_age). Set a smaller one."
         )
+    check_output(settings, robot)
     safety = replace(robot.safety, max_reading_age=settings.sensor_timeout)
     return replace(robot, safety=safety)
 

@@ -50,17 +50,22 @@ class SensorThread:
             enable_rosout=False,
             start_parameter_services=False,
         )
-        for name, topic in topics.items():
-            events = SubscriptionEventCallbacks(
-                incompatible_qos=functools.partial(_told, incompatible, name)
-            )
-            self._node.create_subscription(
-                topic.kind, name, topic.take, topic.qos, event_callbacks=events
-            )
+        self._incompatible = incompatible
+        for topic_name, topic in topics.items():
+            self.subscribe(topic_name, topic)
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="sensors", daemon=True)
         self._thread.start()
+
+    def subscribe(self, name: str, topic: Topic) -> None:
+        """Take the messages of one more topic."""
+        events = SubscriptionEventCallbacks(
+            incompatible_qos=functools.partial(_told, self._incompatible, name)
+        )
+        self._node.create_subscription(
+            topic.kind, name, topic.take, topic.qos, event_callbacks=events
+        )
 
     def close(self) -> None:
         """Take no more messages."""

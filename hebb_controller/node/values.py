@@ -65,6 +65,7 @@ class LoopSettings:
         heartbeat_timeout: without a dead-man's beat for this long the robot is damped, s; 0 needs none.
         frozen_timeout: joints that all read the same for this long damp the robot, s; 0 never.
         rate_tolerance: part by which the rate of ticks may be off before plasticity is frozen.
+        can_damp: whether who receives the commands can damp; otherwise it holds the last targets.
     """
 
     sensor_timeout: float
@@ -75,6 +76,7 @@ class LoopSettings:
     heartbeat_timeout: float = 0.0
     frozen_timeout: float = 0.5
     rate_tolerance: float = 0.2
+    can_damp: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,18 @@
 """Messages to readings and back, and the table of parameters."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import TwistStamped
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Imu, JointState
 
-from hebb_controller.errors import MessageError
+from hebb_controller.errors import MessageError, ParameterError
 from hebb_controller.node import parameters
 from hebb_controller.node.conversions import ReadingAssembler, joint_command, nanoseconds
+from hebb_controller.node.output import check_output
 from hebb_controller.safety import damp_command
 from hebb_controller.signals import Command, Mode
 
@@ -82,6 +87,109 @@ def test_values_that_do_not_match_the_names_are_refused(robot, field, wrong):
         ReadingAssembler(robot, paired=True).add_joint_states(message, 0.0)
 
 
+def test_an_empty_velocity_is_refused_with_the_option_that_does_without_it(robot):
+    message = joints(robot.joint_names)
+    message.velocity = []
+    with pytest.raises(MessageError, match=r"joint_velocity: \{source: estimated, cutoff: …\}"):
+        ReadingAssembler(robot, paired=True).add_joint_states(message, 0.0)
+
+
+@pytest.mark.parametrize("velocity", [[], [float("nan")] * 12])
+def test_where_velocities_are_estimated_nobody_looks_at_the_measured_ones(robot, velocity):
+    assembler = ReadingAssembler(replace(robot, velocity_cutoff=8.0), paired=True)
+    message = joints(robot.joint_names)
+    message.velocity = velocity
+    assembler.add_joint_states(message, 0.0)
+    assert assembler.add_imu(imu(), 0.0).reading.joint_velocity.tolist() == [0.0] * 12
+
+
+def test_the_joints_of_somebody_else_do_not_disturb_a_pair(robot):
+    assembler = ReadingAssembler(robot, paired=True)
+    assembler.add_joint_states(joints(robot.joint_names), 1.0)
+    assert assembler.add_joint_states(joints(["gripper"], STAMP + 1), 2.0) is None
+    sample = assembler.add_imu(imu(), 3.0)
+    assert (sample.stamp, sample.reading.received) == (STAMP, 1.0)
+
+
+def test_what_is_quiet_is_named_and_counted_joint_by_joint(robot):
+    assembler = ReadingAssembler(robot, paired=False)
+    assert assembler.quiet(0.0, 0.125) == "joint_states and imu/data"
+    front, rear = robot.joint_names[:6], robot.joint_names[6:]
+    assembler.add_imu(imu(), 1.0)
+    assembler.add_joint_states(joints(front), 1.0)
+    assert assembler.quiet(1.0625, 0.125) == f"joint_states of {', '.join(rear)}"
+    assembler.add_joint_states(joints(rear), 1.125)
+    assert assembler.quiet(1.125, 0.125) == ""
+    assert assembler.quiet(1.1875, 0.125) == f"joint_states of {', '.join(front)} and imu/data"
+
+
+def test_the_mounting_of_the_imu_is_taken_out_of_orientation_and_rate(robot):
+    mounting = Rotation.from_euler("xyz", [0.3, -0.2, 2.0])  # of its frame in the body's
+    robot = replace(robot, imu_rotation=tuple(mounting.as_quat().tolist()))
+    body, rate = Rotation.from_euler("xyz", [-0.1, 0.4, 1.0]), np.array([1.0, 2.0, 3.0])
+    message = imu()
+    q, measured = message.orientation, message.angular_velocity
+    q.x, q.y, q.z, q.w = (body * mounting).as_quat().tolist()
+    measured.x, measured.y, measured.z = mounting.inv().apply(rate).tolist()
+    assembler = ReadingAssembler(robot, paired=True)
+    assembler.add_joint_states(joints(robot.joint_names), 0.0)
+    reading = assembler.add_imu(message, 0.0).reading
+    # some dozens of roundings of numbers up to 3
+    assert (Rotation.from_quat(reading.orientation) * body.inv()).magnitude() < 1e-14
+    assert np.abs(reading.angular_velocity_base - rate).max() < 1e-14
+
+
+def twist(forward=0.5, left=-0.25, turn=2.0):
+    message = TwistStamped()
+    message.twist.linear.x, message.twist.linear.y = forward, left
+    message.twist.angular.z = turn
+    return message
+
+
+def test_a_commanded_velocity_holds_for_half_a_second_after_it_arrived(robot):
+    assembler = ReadingAssembler(robot, paired=False)
+    assembler.add_joint_states(joints(robot.joint_names), 9.0)
+
+    def commanded(now):
+        return assembler.add_imu(imu(), now).reading.velocity_command.tolist()
+
+    assert commanded(9.0) == [0.0] * 3
+    assert assembler.velocity_complaint(9.0) == "no cmd_vel yet: the rule is commanded to stand"
+    assembler.add_velocity_command(twist(), 10.0)
+    assert commanded(10.5) == [0.5, -0.25, 2.0]
+    assert assembler.velocity_complaint(10.5) == ""
+    assert commanded(10.51) == [0.0] * 3
+    complaint = "no cmd_vel for 0.8 s: the rule is commanded to stand"
+    assert assembler.velocity_complaint(10.75) == complaint
+
+
+def test_with_paired_readings_that_half_second_is_one_of_their_stamps(robot):
+    assembler = ReadingAssembler(robot, paired=True)
+
+    def commanded(stamp):
+        assembler.add_joint_states(joints(robot.joint_names, stamp), 0.0)
+        return assembler.add_imu(imu(stamp), 0.0).reading.velocity_command.tolist()
+
+    commanded(STAMP)
+    assembler.add_velocity_command(twist(), 1000.0)
+    assert commanded(STAMP + 499_000_000) == [0.5, -0.25, 2.0]
+    assert commanded(STAMP + 501_000_000) == [0.0] * 3
+
+
+@pytest.mark.parametrize("field", ["forward", "left", "turn"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_commanded_velocity_that_is_not_finite_is_refused_and_the_one_before_holds(
+    robot, field, value
+):
+    assembler = ReadingAssembler(robot, paired=False)
+    assembler.add_joint_states(joints(robot.joint_names), 0.0)
+    assembler.add_velocity_command(twist(), 0.0)
+    with pytest.raises(MessageError, match=r"cmd_vel: .* is not finite"):
+        assembler.add_velocity_command(twist(**{field: value}), 0.4)
+    assert assembler.add_imu(imu(), 0.5).reading.velocity_command.tolist() == [0.5, -0.25, 2.0]
+    assert assembler.add_imu(imu(), 0.6).reading.velocity_command.tolist() == [0.0] * 3
+
+
 def test_a_joint_named_twice_is_refused(robot):
     with pytest.raises(MessageError, match="twice"):
         ReadingAssembler(robot, paired=True).add_joint_states(
@@ -112,6 +220,26 @@ def test_a_damp_command_has_no_positions_and_zero_velocity(robot):
     message = joint_command(damp_command(robot), robot, STAMP)
     assert list(message.position) == []
     assert list(message.velocity) == [0.0] * 12
+
+
+def settings(**changes):
+    defaults = {name: parameter.default for name, parameter in parameters.PARAMETERS.items()}
+    return parameters.Settings(**{**defaults, "rule_file": "one.rule.safetensors", **changes})
+
+
+def test_a_forward_controller_is_for_robots_that_may_be_held(robot):
+    forward = settings(command_type="float64_multi_array")
+    with pytest.raises(ParameterError, match=r"cannot say DAMP: .*'a1' has safe_action 'damp'"):
+        check_output(forward, robot)
+    holding = replace(robot, safety=replace(robot.safety, safe_action="hold"))
+    check_output(forward, holding)
+    check_output(settings(), robot)
+
+
+def test_a_forward_controller_cannot_answer_in_lock_step():
+    forward = {"command_type": "float64_multi_array", "tick_source": "sensor"}
+    assert settings(**forward).refusal() == ""
+    assert "lock_step needs command_type" in settings(**forward, lock_step=True).refusal()
 
 
 def test_every_default_is_a_value_that_the_table_allows():

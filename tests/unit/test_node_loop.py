@@ -216,6 +216,13 @@ def test_a_reading_that_cannot_be_trusted_damps(robot, changes, reason, running)
     assert reason in driven.loop.status.reason
 
 
+@pytest.mark.parametrize(("can_damp", "word"), [(True, "damping"), (False, "holding")])
+def test_the_reason_says_what_the_receiver_will_do(robot, can_damp, word):
+    driven = Driven(robot, can_damp=can_damp).to_run()
+    driven.loop.damp("pulled")
+    assert driven.loop.status.reason == f"pulled: {word}"
+
+
 def test_a_bad_reading_damps_even_between_two_ticks(robot):
     driven = Driven(robot).to_run()
     driven.step()

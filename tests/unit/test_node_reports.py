@@ -67,6 +67,28 @@ def test_configured_there_are_the_four_and_their_values():
         ),
         ("Inputs", {}, {"reading_age": None}, WARN, "no complete sensor reading yet"),
         ("Inputs", {}, {"reading_age": 0.25}, ERROR, "no sensor reading for 0.25 s"),
+        (
+            "Inputs",
+            {},
+            {"reading_age": None, "quiet": "imu/data"},
+            WARN,
+            "no complete sensor reading yet: nothing of imu/data",
+        ),
+        (
+            "Inputs",
+            {},
+            {"reading_age": 0.25, "quiet": "joint_states of knee"},
+            ERROR,
+            "no sensor reading for 0.25 s: nothing of joint_states of knee",
+        ),
+        ("Inputs", {}, {"velocity_complaint": "no cmd_vel yet"}, WARN, "no cmd_vel yet"),
+        (
+            "Control Loop",
+            {},
+            {"command_topic": "~/commands", "others": ["/x"]},
+            WARN,
+            "~/commands is also published by /x",
+        ),
         ("Inputs", {}, {"refused": "joint_states: x"}, WARN, "joint_states: x"),
         ("Inputs", {}, {"constant": ["knee"]}, WARN, "read the same all the time: knee"),
         (

@@ -1,0 +1,108 @@
+"""Where commands go: named targets for a driver, or the bare ones of a forward controller."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+
+from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from ..errors import ParameterError
+from ..robot import FloatArray, RobotSpec
+from ..signals import Command, Mode
+from . import conversions
+from .parameters import Settings
+
+ACKNOWLEDGE_TIMEOUT = 0.2  # s, how long the last command may take to arrive
+
+
+def check_output(settings: Settings, robot: RobotSpec) -> None:
+    """Check that a robot's safe action can be said in the type of its commands.
+
+    Raises:
+        ParameterError: it cannot.
+    """
+    if settings.forward and robot.safety.safe_action != "hold":
+        raise ParameterError(
+            f"command_type float64_multi_array cannot say DAMP: a forward controller repeats its last "
+            f"targets for ever, and robot '{robot.name}' has safe_action "
+            f"'{robot.safety.safe_action}'. Set command_type to joint_state, or state "
+            f"'safe_action: hold' in the robot spec if holding is safe."
+        )
+
+
+class CommandOutput:
+    """Publishes the commands for one robot.
+
+    Bare targets cannot say DAMP: the last ones are repeated instead, or nothing, if there were none.
+
+    Args:
+        node: publishes.
+        robot: names the joints.
+        settings: say where and as what.
+        incompatible: is told the topic if a subscription asks for another quality of service.
+    """
+
+    def __init__(
+        self, node: Node, robot: RobotSpec, settings: Settings, incompatible: Callable[[str], None]
+    ) -> None:
+        self._node = node
+        self._robot = robot
+        self._forward = settings.forward
+        self._dry_run = settings.dry_run
+        self._held: FloatArray | None = None
+        topic = "~/commands" if self._forward else "joint_command"
+        depth = 10 if settings.lock_step else 1
+        self._publisher = node.create_publisher(
+            Float64MultiArray if self._forward else JointState,
+            "~/dry_run" if settings.dry_run else topic,
+            QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE),
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=lambda _: incompatible(topic)),
+        )
+        self.topic = topic
+
+    def begin(self) -> None:
+        """Forget the last targets: the robot may have been moved since."""
+        self._held = None
+
+    def send(self, command: Command, stamp: int) -> None:
+        """Publish a command.
+
+        Args:
+            command: what the joint controllers shall do.
+            stamp: of the reading that it answers, ns.
+        """
+        if not self._forward:
+            self._publisher.publish(conversions.joint_command(command, self._robot, stamp))
+            return
+        if command.mode is Mode.POSITION:
+            self._held = command.position
+        if self._held is not None:
+            data = array("d", self._held.tolist())
+            self._publisher.publish(Float64MultiArray(data=data))
+
+    def others(self) -> tuple[str, ...]:
+        """Return the full names of the nodes that publish there, besides this one."""
+        if self._dry_run or not self._node.context.ok():
+            return ()
+        found = [
+            f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            for info in self._node.get_publishers_info_by_topic(self.topic)
+        ]
+        own = self._node.get_fully_qualified_name()
+        if own in found:  # once: another one of the same name is another one
+            found.remove(own)
+        return tuple(found)
+
+    def wait_until_heard(self) -> None:
+        """Wait a little for the last command to arrive."""
+        self._publisher.wait_for_all_acked(Duration(nanoseconds=round(ACKNOWLEDGE_TIMEOUT * 1e9)))
+
+    def close(self) -> None:
+        """Publish no more."""
+        self._node.destroy_publisher(self._publisher)

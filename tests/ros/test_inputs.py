@@ -1,0 +1,438 @@
+"""What comes into the node and how its commands leave it, over real DDS, each node a process."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import pytest
+import yaml
+from geometry_msgs.msg import TwistStamped
+from nav_msgs.msg import Odometry
+from rig import CONTROL, PATIENCE, Recorder, is_damp, values
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Float64MultiArray
+
+from hebb_controller.contract import Contract, joint_contracts
+from hebb_controller.network import InitialSpec
+from hebb_controller.node.processes import ros_environment
+from hebb_controller.observation import Channel, observation_size
+from hebb_controller.plasticity import UpdateSpec
+from hebb_controller.robot import load_robot
+from hebb_controller.rule import RuleHeader, make_rule
+from hebb_controller.rule_file import save_rule
+from hebb_controller.share import share_dir
+
+SUFFIX = ".rule.safetensors"
+SCALE = 0.1  # rad that an action of 1 moves a joint
+
+
+@pytest.fixture
+def spec(tmp_path):
+    """Return the function that writes the shipped robot's spec with other parts, and returns its path."""
+    shipped = share_dir() / "config" / "robots" / "a1.yaml"
+    document = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+
+    def write(**parts):
+        path = tmp_path / "robot.yaml"
+        path.write_text(yaml.safe_dump({**document, **parts}, sort_keys=False), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def linear(tmp_path):
+    """Return the function that writes a rule without plasticity, and returns its path and weights.
+
+    Its targets are the default pose plus SCALE · tanh(weights · observation).
+    """
+
+    def write(robot, *names):
+        channels = tuple(Channel(name, 1.0, 10.0) for name in names)
+        size = observation_size(channels, robot.n_joints)
+        rng = np.random.default_rng(0)
+        weights = rng.uniform(-0.3, 0.3, (robot.n_joints, size)).astype(np.float32)
+        joints = joint_contracts(robot, [SCALE] * robot.n_joints)
+        header = RuleHeader(
+            format_version=1,
+            kind="static",
+            layer_sizes=(size, robot.n_joints),
+            update=UpdateSpec(1, 1.0, 0.0, "none", 1.0, 0.1),
+            initial=InitialSpec("evolved", 1.0),
+            tick_period=0.02,
+            contract=Contract(robot.name, "pd", 0, channels, joints, robot.velocity_cutoff),
+            provenance={},
+            license="Apache-2.0",
+        )
+        path = tmp_path / f"{'_'.join(names)}{SUFFIX}"
+        save_rule(make_rule(header, [{"initial": weights}]), path)
+        return str(path), weights.astype(np.float64)
+
+    return write
+
+
+def targets(robot, weights, observation):
+    return robot.default + SCALE * np.tanh(weights @ observation)
+
+
+def stamp_of(message):
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def in_run(made):
+    """Return the index of the first command of the run, counted in what was recorded so far."""
+    made.running()
+    return len(made.commands.items)
+
+
+def inputs(said):
+    """Return whether a message of /diagnostics says this of the inputs."""
+    return lambda m: any(s.name.endswith(": Inputs") and said(s.message) for s in m.status)
+
+
+# cmd_vel
+
+
+class Commander:
+    """Publishes a velocity at 20 Hz, from a thread of its own, until it is told to stop."""
+
+    def __init__(self, operator):
+        self._publisher = operator.node.create_publisher(TwistStamped, "cmd_vel", 1)
+        self._velocity = None
+        self.last = 0.0
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def say(self, velocity):
+        self._velocity = velocity
+
+    def end(self):
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self):
+        while not self._ending.wait(0.05):
+            if self._velocity is not None:
+                message = TwistStamped()
+                message.twist.linear.x, message.twist.linear.y = self._velocity[:2]
+                message.twist.angular.z = self._velocity[2]
+                self.last = time.monotonic()
+                self._publisher.publish(message)
+
+
+def near(expected):
+    """Return whether a command has these targets, but for float32 in the network."""
+    return lambda m: len(m.position) and np.abs(np.array(m.position) - expected).max() < 1e-6
+
+
+def test_a_rule_that_is_swapped_in_is_steered_by_cmd_vel_and_stands_half_a_second_after_the_last(
+    rig, robot, linear, rule_file
+):
+    path, weights = linear(robot, "velocity_command")
+    made = rig(controller={"swap_blend": 0.0}).up().running()
+    node = made.operator.node
+    assert node.count_subscribers("cmd_vel") == 0  # the rule in force has no such channel
+    commander = Commander(made.operator)
+    try:
+        commander.say((0.5, -0.25, 2.0))
+        made.set(CONTROL, "rule_file", path)
+        steered = near(targets(robot, weights, np.array([0.5, -0.25, 2.0])))
+        made.commands.wait(steered, since=len(made.commands.items))
+        assert node.count_subscribers("cmd_vel") == 1
+
+        commander.say((float("nan"), 0.0, 0.0))
+        since = len(made.diagnostics.items)
+        made.diagnostics.wait(inputs(lambda said: said.startswith("cmd_vel: ")), since=since)
+        commander.say((0.1, 0.2, 0.3))
+        other = near(targets(robot, weights, np.array([0.1, 0.2, 0.3])))
+        made.commands.wait(other, since=len(made.commands.items))
+    finally:
+        commander.end()
+    standing = near(robot.default)
+    stood, _ = made.commands.wait(standing, since=len(made.commands.items))
+    # 0.5 s after the last one arrived, to the next tick; later only by what the machine is busy with
+    assert 0.5 < stood - commander.last < 2.0
+    assert made.status["phase"] == "RUN"
+    made.set(CONTROL, "rule_file", str(rule_file))
+
+
+def test_that_nobody_commands_a_rule_that_needs_it_is_said(rig, robot, linear):
+    path, _ = linear(robot, "velocity_command")
+    made = rig(controller={"rule_file": path}).up().running()
+    made.diagnostics.wait(inputs(lambda said: said.startswith("no cmd_vel yet")))
+    made.commands.wait(near(robot.default), since=len(made.commands.items))
+
+
+# joint_states in parts
+
+DRIVER = """
+import sys, time
+import rclpy
+from rclpy.node import Node
+from sensor_msgs.msg import Imu, JointState
+
+name, with_imu, *words = sys.argv[1:]
+half = len(words) // 2
+joints, pose = words[:half], [float(word) for word in words[half:]]
+rclpy.init(args=[])
+node = Node(name)
+states = node.create_publisher(JointState, "joint_states", 1)
+imus = node.create_publisher(Imu, "imu/data", 1)
+tick = 0
+while rclpy.ok():
+    tick += 1
+    message = JointState(name=joints, position=[p + 1e-6 * (tick % 7) for p in pose])
+    message.velocity = [0.0] * half
+    message.header.stamp = node.get_clock().now().to_msg()
+    states.publish(message)
+    if with_imu == "imu":
+        imu = Imu()
+        imu.orientation.w = 1.0
+        imu.header.stamp = message.header.stamp
+        imus.publish(imu)
+    time.sleep(0.01)
+"""
+
+
+@contextmanager
+def driver(name, robot, joints, *, imu):
+    """Run a driver of some of the joints, which stand in the default pose and tremble, for a block."""
+    pose = [str(robot.default[robot.joint_names.index(joint)]) for joint in joints]
+    words = [name, "imu" if imu else "none", *joints, *pose]
+    process = subprocess.Popen([sys.executable, "-c", DRIVER, *words], env=ros_environment())
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_two_drivers_make_one_robot_and_the_joints_of_the_one_that_dies_are_named(
+    rig, robot, spec, rule_file
+):
+    front, rear = robot.joint_names[:6], robot.joint_names[6:]
+    # longer than a busy machine keeps a driver from its beat of 10 ms
+    path = spec(safety={"safe_action": "damp", "max_tilt": 1.0, "max_reading_age": 0.5})
+    controller = {"robot": path, "rule_file": str(rule_file), "sensor_timeout": 0.5}
+    made = rig(controller=controller)
+    made.simulator.end()
+    with ExitStack() as drivers:
+        drivers.enter_context(driver("front", robot, front, imu=True))
+        assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE), made.logs()
+        missing = f"no complete sensor reading yet: nothing of joint_states of {', '.join(rear)}"
+        made.diagnostics.wait(inputs(lambda said: said == missing))
+        with driver("rear", robot, rear, imu=False):
+            made.diagnostics.wait(inputs(lambda said: said == "readings arrive"))
+            assert made.operator.change_state(CONTROL, "activate"), made.logs()
+            made.running()
+            since = len(made.statuses.items)
+        made.wait_for_phase("DAMPED", since=since)  # one is dead, the other goes on
+        assert "ms old (limit 500 ms)" in made.status["reason"]
+        quiet = f": nothing of joint_states of {', '.join(rear)}"
+        told = inputs(lambda said: said.startswith("no sensor reading") and said.endswith(quiet))
+        made.diagnostics.wait(told)
+        made.commands.wait(is_damp)
+        drivers.enter_context(driver("rear", robot, rear, imu=False))
+        since = len(made.diagnostics.items)
+        made.diagnostics.wait(inputs(lambda said: said == "readings arrive"), since=since)
+        since = len(made.statuses.items)
+        assert made.operator.trigger(f"{CONTROL}/reset_estop") == ""
+        made.wait_for_phase("RUN", since=since)
+
+
+# What the robot spec says of the sensors
+
+
+def test_a_mounted_imu_is_published_as_it_measures_and_the_rule_sees_the_body(rig, spec, linear):
+    angles = [0.3, -0.2, 2.0]
+    path = spec(imu={"rotation": angles})
+    robot = load_robot(path)
+    rule, weights = linear(robot, "gravity", "angular_velocity")
+    sim = {"robot": path, "duration": 4.0, "damage": "trunk:push:10"}
+    made = rig(sim=sim, controller={"robot": path, "rule_file": rule}, lock_step=True)
+    imus, odometry = Recorder(), Recorder()
+    made.operator.watch(Imu, "imu/data", imus, 1000)
+    made.operator.watch(Odometry, "odom", odometry, 1000)
+    start = in_run(made.up())
+    assert made.simulator.wait(60.0) == 0, made.logs()
+    assert made.status["phase"] == "RUN", made.status
+    truth = {stamp_of(m): m for _, m in odometry.items}
+    mounting = Rotation.from_euler("xyz", angles)
+    compared = 0
+    for _, message in imus.items:
+        if (real := truth.get(stamp_of(message))) is None:
+            continue
+        q, rate = real.pose.pose.orientation, real.twist.twist.angular
+        body = Rotation.from_quat([q.x, q.y, q.z, q.w])
+        q = message.orientation
+        apart = Rotation.from_quat([q.x, q.y, q.z, q.w]) * (body * mounting).inv()
+        assert apart.magnitude() < 1e-7
+        turned = mounting.inv().apply([rate.x, rate.y, rate.z])
+        measured = message.angular_velocity
+        assert np.abs(turned - [measured.x, measured.y, measured.z]).max() < 1e-12
+        compared += 1
+    assert compared > 100
+    compared = 0
+    for _, command in made.commands.items[start:]:
+        if (real := truth.get(stamp_of(command))) is None:
+            continue
+        q, rate = real.pose.pose.orientation, real.twist.twist.angular
+        gravity = Rotation.from_quat([q.x, q.y, q.z, q.w]).inv().apply([0.0, 0.0, -1.0])
+        observation = np.array([*gravity, rate.x, rate.y, rate.z])
+        assert near(targets(robot, weights, observation))(command)
+        compared += 1
+    assert compared > 50
+
+
+def test_velocities_that_no_driver_measures_are_estimated_as_in_training(rig, spec, linear):
+    path = spec(joint_velocity={"source": "estimated", "cutoff": 8.0})
+    robot = load_robot(path)
+    rule, weights = linear(robot, "joint_velocity")
+    sim = {"robot": path, "duration": 5.0, "damage": "sensors:noise:0.005"}
+    made = rig(sim=sim, controller={"robot": path, "rule_file": rule}, lock_step=True).up()
+    assert made.simulator.wait(60.0) == 0, made.logs()
+    assert made.status["phase"] == "RUN", made.status
+    readings = {stamp_of(m): m for _, m in made.readings.items}
+    assert not any(len(m.velocity) for m in readings.values())
+    # The filter of each tick, from the first reading on: what it began with is forgotten long before
+    # the last second, by e^(−2π · 8 Hz · 1 s).
+    velocity = np.zeros(12)
+    expected, last, since = {}, None, None
+    for stamp in sorted(readings):
+        position = np.array(readings[stamp].position)
+        if last is not None:
+            step = (stamp - since) * 1e-9
+            speed = (position - last) / step
+            velocity = speed + np.exp(-2.0 * np.pi * 8.0 * step) * (velocity - speed)
+        last, since = position, stamp
+        expected[stamp] = targets(robot, weights, velocity)
+    late = [m for _, m in made.commands.items if stamp_of(m) > 4 * 10**9]
+    assert len(late) > 40
+    assert all(near(expected[stamp_of(m)])(m) for m in late)
+    assert max(np.abs(np.array(m.position) - robot.default).max() for m in late) > 1e-4
+
+
+def test_a_rule_that_was_told_measured_velocities_is_refused_where_they_are_estimated(
+    rig, robot, spec, linear
+):
+    rule, _ = linear(robot, "joint_velocity")
+    path = spec(joint_velocity={"source": "estimated", "cutoff": 8.0})
+    made = rig(sim={"robot": path}, controller={"robot": path, "rule_file": rule})
+    assert not made.operator.change_state(CONTROL, "configure", timeout=PATIENCE)
+    assert "trained with joint velocities measured, those of robot 'a1' are estimated" in (
+        made.controller.output()
+    )
+
+
+# Commands for a forward controller
+
+
+class ForwardController:
+    """Stands for ros2_control's: repeats the last targets that it was given, at 100 Hz, for ever."""
+
+    def __init__(self, operator, robot):
+        self.heard = Recorder()
+        self._names = list(robot.joint_names)
+        self._publisher = operator.node.create_publisher(JointState, "joint_command", 1)
+        operator.watch(Float64MultiArray, f"{CONTROL}/commands", self.heard, 100)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def end(self):
+        self._ending.set()
+        self._thread.join()
+
+    @property
+    def targets(self):
+        return list(self.heard.items[-1][1].data)
+
+    def _run(self):
+        while not self._ending.wait(0.01):
+            if self.heard.items:
+                self._publisher.publish(JointState(name=self._names, position=self.targets))
+
+
+def test_a_forward_controller_is_refused_where_the_robot_has_to_be_damped(rig):
+    made = rig(controller={"command_type": "float64_multi_array"})
+    assert not made.operator.change_state(CONTROL, "configure", timeout=PATIENCE)
+    assert "command_type float64_multi_array cannot say DAMP" in made.controller.output()
+    assert "Traceback" not in made.controller.output()
+
+
+def test_a_forward_controller_gets_bare_targets_and_holds_the_last_whatever_stops_the_robot(
+    rig, robot, spec
+):
+    safety = {"safe_action": "hold", "max_tilt": 1.0, "max_reading_age": 0.1}
+    path = spec(safety=safety)
+    parameters = {"robot": path, "command_type": "float64_multi_array"}
+    made = rig(sim={"robot": path}, controller=parameters)
+    forward = ForwardController(made.operator, robot)
+    try:
+        made.up().running()
+        forward.heard.wait_for(50)
+        heard = np.array([m.data for _, m in forward.heard.items])
+        assert heard.shape[1] == 12
+        assert (np.abs(heard - robot.default) < 0.5).all()
+        assert np.ptp(heard[-40:], axis=0).max() > 0.0  # the network drives
+
+        since = len(made.statuses.items)
+        assert made.operator.trigger(f"{CONTROL}/estop") == ""
+        made.wait_for_phase("DAMPED", since=since)
+        assert made.status["reason"] == "~/estop was called: holding"
+        held = forward.targets
+        start = len(forward.heard.items)
+        forward.heard.wait_for(20)
+        assert all(list(m.data) == held for _, m in forward.heard.items[start:])
+
+        assert made.operator.change_state(CONTROL, "deactivate")
+        assert forward.targets == held
+        time.sleep(0.5)  # what was on its way has arrived
+        silent = len(forward.heard.items)
+        since = len(made.diagnostics.items)
+        _, status = made.wait_for_sim(lambda s: s.message == "following commands", since=since)
+        assert len(forward.heard.items) == silent
+
+        assert made.operator.change_state(CONTROL, "activate")
+        since = len(made.statuses.items)
+        made.wait_for_phase("RUN", since=since - 1)
+        forward.heard.wait_for(10)
+        made.controller.send_signal(signal.SIGINT)
+        assert made.controller.wait(PATIENCE) == 0, made.logs()
+        held = forward.targets
+        assert len(held) == 12
+        time.sleep(0.2)
+        assert forward.targets == held
+        assert values(status)["damage"] == "none"
+    finally:
+        forward.end()
+
+
+def test_what_moved_the_robot_meanwhile_is_not_undone_by_targets_of_before(rig, robot, spec):
+    """Without a reading after activation there is nothing to hold: the targets of before are old."""
+    safety = {"safe_action": "hold", "max_tilt": 1.0, "max_reading_age": 0.1}
+    path = spec(safety=safety)
+    parameters = {"robot": path, "command_type": "float64_multi_array"}
+    made = rig(sim={"robot": path}, controller=parameters)
+    forward = ForwardController(made.operator, robot)
+    try:
+        made.up().running()
+        assert made.operator.change_state(CONTROL, "deactivate")
+        made.simulator.send_signal(signal.SIGSTOP)  # sensors fall silent
+        time.sleep(0.5)
+        before = len(forward.heard.items)
+        since = len(made.statuses.items)
+        assert made.operator.change_state(CONTROL, "activate")
+        made.wait_for_phase("DAMPED", since=since)
+        assert "no complete sensor reading" in made.status["reason"]
+        time.sleep(0.2)
+        assert len(forward.heard.items) == before
+    finally:
+        made.simulator.send_signal(signal.SIGCONT)
+        forward.end()
