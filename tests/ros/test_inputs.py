@@ -46,6 +46,17 @@ def spec(tmp_path):
 
 
 @pytest.fixture
+def patient(spec):
+    """Return the function that gives parameters which no busy machine makes the controller damp by."""
+
+    def parameters(safe_action="damp"):
+        safety = {"safe_action": safe_action, "max_tilt": 1.0, "max_reading_age": 0.5}
+        return {"robot": spec(safety=safety), "sensor_timeout": 0.5}
+
+    return parameters
+
+
+@pytest.fixture
 def linear(tmp_path):
     """Return the function that writes a rule without plasticity, and returns its path and weights.
 
@@ -132,10 +143,10 @@ def near(expected):
 
 
 def test_a_rule_that_is_swapped_in_is_steered_by_cmd_vel_and_stands_half_a_second_after_the_last(
-    rig, robot, linear, rule_file
+    rig, robot, linear, patient
 ):
     path, weights = linear(robot, "velocity_command")
-    made = rig(controller={"swap_blend": 0.0}).up().running()
+    made = rig(controller={**patient(), "swap_blend": 0.0}).up().running()
     node = made.operator.node
     assert node.count_subscribers("cmd_vel") == 0  # the rule in force has no such channel
     commander = Commander(made.operator)
@@ -159,12 +170,11 @@ def test_a_rule_that_is_swapped_in_is_steered_by_cmd_vel_and_stands_half_a_secon
     # 0.5 s after the last one arrived, to the next tick; later only by what the machine is busy with
     assert 0.5 < stood - commander.last < 2.0
     assert made.status["phase"] == "RUN"
-    made.set(CONTROL, "rule_file", str(rule_file))
 
 
-def test_that_nobody_commands_a_rule_that_needs_it_is_said(rig, robot, linear):
+def test_that_nobody_commands_a_rule_that_needs_it_is_said(rig, robot, linear, patient):
     path, _ = linear(robot, "velocity_command")
-    made = rig(controller={"rule_file": path}).up().running()
+    made = rig(controller={**patient(), "rule_file": path}).up().running()
     made.diagnostics.wait(inputs(lambda said: said.startswith("no cmd_vel yet")))
     made.commands.wait(near(robot.default), since=len(made.commands.items))
 
@@ -214,13 +224,10 @@ def driver(name, robot, joints, *, imu):
 
 
 def test_two_drivers_make_one_robot_and_the_joints_of_the_one_that_dies_are_named(
-    rig, robot, spec, rule_file
+    rig, robot, patient
 ):
     front, rear = robot.joint_names[:6], robot.joint_names[6:]
-    # longer than a busy machine keeps a driver from its beat of 10 ms
-    path = spec(safety={"safe_action": "damp", "max_tilt": 1.0, "max_reading_age": 0.5})
-    controller = {"robot": path, "rule_file": str(rule_file), "sensor_timeout": 0.5}
-    made = rig(controller=controller)
+    made = rig(controller=patient())
     made.simulator.end()
     with ExitStack() as drivers:
         drivers.enter_context(driver("front", robot, front, imu=True))
@@ -367,12 +374,9 @@ def test_a_forward_controller_is_refused_where_the_robot_has_to_be_damped(rig):
 
 
 def test_a_forward_controller_gets_bare_targets_and_holds_the_last_whatever_stops_the_robot(
-    rig, robot, spec
+    rig, robot, patient
 ):
-    safety = {"safe_action": "hold", "max_tilt": 1.0, "max_reading_age": 0.1}
-    path = spec(safety=safety)
-    parameters = {"robot": path, "command_type": "float64_multi_array"}
-    made = rig(sim={"robot": path}, controller=parameters)
+    made = rig(controller={**patient("hold"), "command_type": "float64_multi_array"})
     forward = ForwardController(made.operator, robot)
     try:
         made.up().running()
@@ -414,12 +418,9 @@ def test_a_forward_controller_gets_bare_targets_and_holds_the_last_whatever_stop
         forward.end()
 
 
-def test_what_moved_the_robot_meanwhile_is_not_undone_by_targets_of_before(rig, robot, spec):
+def test_what_moved_the_robot_meanwhile_is_not_undone_by_targets_of_before(rig, robot, patient):
     """Without a reading after activation there is nothing to hold: the targets of before are old."""
-    safety = {"safe_action": "hold", "max_tilt": 1.0, "max_reading_age": 0.1}
-    path = spec(safety=safety)
-    parameters = {"robot": path, "command_type": "float64_multi_array"}
-    made = rig(sim={"robot": path}, controller=parameters)
+    made = rig(controller={**patient("hold"), "command_type": "float64_multi_array"})
     forward = ForwardController(made.operator, robot)
     try:
         made.up().running()
