@@ -50,6 +50,7 @@ class SensorThread:
             enable_rosout=False,
             start_parameter_services=False,
         )
+        self.name = self._node.get_fully_qualified_name()
         for name, topic in topics.items():
             events = SubscriptionEventCallbacks(
                 incompatible_qos=functools.partial(_told, incompatible, name)
