@@ -198,10 +198,8 @@ def measure(seconds: float, *, pairs: int, rt_priority: int = 0) -> dict[str, fl
         "max_us": median(lambda run: run[0].max_us),
         "bare_p50_us": median(lambda run: run[1].p50_us),
         "bare_p99_us": median(lambda run: run[1].p99_us),
-        "bare_max_us": median(lambda run: run[1].max_us),
         "overruns": median(lambda run: run[0].overruns),
         "bare_overruns": median(lambda run: run[1].overruns),
-        "excess_overruns": median(lambda run: run[0].overruns - run[1].overruns),
         "ticks": median(lambda run: run[0].ticks),
     }
 
