@@ -37,7 +37,7 @@ from .values import Value
 ECHO = "hebb_controller.node.echo_node"
 ANSWER_TIMEOUT = 0.05  # s after which a reading counts as unanswered
 INACTIVE_TIMEOUT = 0.002  # the same while nobody need answer: sensor_timeout holds meanwhile
-MAX_UNANSWERED = 0.01  # share beyond which the figures are worth nothing
+MAX_UNANSWERED = 0.1  # share beyond which medians say nothing
 
 
 class LatencyBenchError(HebbError, RuntimeError):

@@ -67,6 +67,46 @@ def wait_for(made, name, text, *, absent=False):
     return said[-1][0]
 
 
+def wait_for_since(made, start, text):
+    """Return the level of the Control Loop that said a text after a moment."""
+    index = next(
+        (i for i, (when, _) in enumerate(made.diagnostics.items) if when >= start),
+        len(made.diagnostics.items),
+    )
+    _, message = made.diagnostics.wait(
+        lambda m: text in m.status[0].message and "controller_node" in m.status[0].name, since=index
+    )
+    return int.from_bytes(message.status[0].level, "little")
+
+
+def test_limits_are_set_while_it_runs_and_every_change_of_phase_is_told_at_once(rig):
+    made = rig().up().running()
+    for name, words in (("warn_jitter", "jitter p99 is"), ("warn_latency", "latency p99 is")):
+        before = made.operator.get_parameter(CONTROL, name)
+        made.set(CONTROL, name, 0.0)
+        assert wait_for(made, "Control Loop", words) == 1
+        made.set(CONTROL, name, 1.0)
+        wait_for(made, "Control Loop", words, absent=True)
+        made.set(CONTROL, name, before)
+
+    delays = []
+    for _ in range(5):
+        start = time.monotonic()
+        assert made.operator.trigger(f"{CONTROL}/estop") == ""
+        assert wait_for_since(made, start, "DAMPED: ~/estop") == 2
+        delays.append(time.monotonic() - start)
+        since = len(made.statuses.items)
+        assert made.operator.trigger(f"{CONTROL}/reset_estop") == ""
+        made.wait_for_phase("RUN", since=since)
+    assert statistics.median(delays) < 0.25  # by the timer alone: half a second
+
+    assert made.operator.change_state(CONTROL, "cleanup") is False  # first deactivate
+    assert made.operator.change_state(CONTROL, "deactivate")
+    assert made.operator.change_state(CONTROL, "cleanup")
+    for name in ("Control Loop", "Inputs", "Plasticity", "Rule"):
+        assert wait_for(made, name, "UNCONFIGURED") == 0
+
+
 @pytest.fixture(scope="module")
 def driven(rig, robot):
     """Return an inactive controller in lock-step, and the driver that it reads."""
@@ -153,43 +193,3 @@ def test_inactive_the_readings_are_checked_and_what_keeps_them_from_driving_is_t
     assert wait_for(made, "Inputs", "no sensor reading for") == 2
     driver.quiet = False
     assert wait_for(made, "Inputs", FINE) == 0
-
-
-def test_limits_are_set_while_it_runs_and_every_change_of_phase_is_told_at_once(rig):
-    made = rig().up().running()
-    for name, words in (("warn_jitter", "jitter p99 is"), ("warn_latency", "latency p99 is")):
-        before = made.operator.get_parameter(CONTROL, name)
-        made.set(CONTROL, name, 0.0)
-        assert wait_for(made, "Control Loop", words) == 1
-        made.set(CONTROL, name, 1.0)
-        wait_for(made, "Control Loop", words, absent=True)
-        made.set(CONTROL, name, before)
-
-    delays = []
-    for _ in range(5):
-        start = time.monotonic()
-        assert made.operator.trigger(f"{CONTROL}/estop") == ""
-        assert wait_for_since(made, start, "DAMPED: ~/estop") == 2
-        delays.append(time.monotonic() - start)
-        since = len(made.statuses.items)
-        assert made.operator.trigger(f"{CONTROL}/reset_estop") == ""
-        made.wait_for_phase("RUN", since=since)
-    assert statistics.median(delays) < 0.25  # by the timer alone: half a second
-
-    assert made.operator.change_state(CONTROL, "cleanup") is False  # first deactivate
-    assert made.operator.change_state(CONTROL, "deactivate")
-    assert made.operator.change_state(CONTROL, "cleanup")
-    for name in ("Control Loop", "Inputs", "Plasticity", "Rule"):
-        assert wait_for(made, name, "UNCONFIGURED") == 0
-
-
-def wait_for_since(made, start, text):
-    """Return the level of the Control Loop that said a text after a moment."""
-    index = next(
-        (i for i, (when, _) in enumerate(made.diagnostics.items) if when >= start),
-        len(made.diagnostics.items),
-    )
-    _, message = made.diagnostics.wait(
-        lambda m: text in m.status[0].message and "controller_node" in m.status[0].name, since=index
-    )
-    return int.from_bytes(message.status[0].level, "little")
