@@ -58,6 +58,7 @@ class SensorThread:
             self._node.create_subscription(
                 topic.kind, name, topic.take, topic.qos, event_callbacks=events
             )
+        self._closing = False
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="sensors", daemon=True)
@@ -65,6 +66,7 @@ class SensorThread:
 
     def close(self) -> None:
         """Take no more messages."""
+        self._closing = True
         self._executor.shutdown(timeout_sec=0.2)
         self._thread.join(timeout=0.2)
         self._node.destroy_node()
@@ -75,6 +77,8 @@ class SensorThread:
         except ExternalShutdownException:
             return
         except Exception:  # without readings the control loop damps
+            if self._closing:  # what it took messages for is gone
+                return
             self._node.get_logger().fatal(traceback.format_exc())
 
 

@@ -42,7 +42,7 @@ def go(made, *transitions):
 
 def reach(made, state):
     """Bring a node that has just started into a state; an active one runs."""
-    assert made.operator.state(CONTROL) == "unconfigured"  # it is up
+    assert made.operator.state(CONTROL, timeout=15.0) == "unconfigured"  # it is up
     go(made, *WAY.get(state, ("shutdown",)))
     if state == "active":
         made.set(SIM, "paused", False)
@@ -221,7 +221,7 @@ def begin(made, transition):
 def test_whatever_the_state_a_signal_ends_the_process_and_the_robot_is_safe(rig, state, number):
     made = rig()
     changing = None
-    assert made.operator.state(CONTROL) == "unconfigured"  # it is up
+    assert made.operator.state(CONTROL, timeout=15.0) == "unconfigured"  # it is up
     if state in ("configuring", "moving", "activating"):
         if state == "activating":
             made.simulator.end()
