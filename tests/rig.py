@@ -138,7 +138,10 @@ class Rig:
 
     def running(self):
         """Wait until the network drives the robot."""
-        self.wait_for_phase("RUN")
+        try:
+            self.wait_for_phase("RUN")
+        except AssertionError as error:
+            raise AssertionError(self.logs()) from error
         return self
 
     def set(self, node, name, value):

@@ -114,8 +114,9 @@ def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> 
     type=click.FloatRange(min=1.0),
     default=60.0,
     show_default=True,
-    help="Of each of the ten runs.",
+    help="Of each run.",
 )
+@click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="Of runs.")
 @click.option(
     "--rt-priority",
     type=click.IntRange(0, 99),
@@ -124,15 +125,45 @@ def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> 
     help="As the node's parameter: SCHED_FIFO, of both.",
 )
 @json_option
-def node(seconds: float, rt_priority: int, as_json: bool) -> None:
+def node(seconds: float, pairs: int, rt_priority: int, as_json: bool) -> None:
     """How late the node's control thread begins its ticks at 500 Hz, beside a busy machine.
 
-    Medians of five runs, each followed by one of a bare loop that sleeps with clock_nanosleep. An
+    Medians of some runs, each followed by one of a bare loop that sleeps with clock_nanosleep. An
     overrun is a period in which no tick began. The thread and its loop are the node's, without DDS.
     """
     from ..node.bench import measure
 
-    report = measure(seconds, pairs=5, rt_priority=rt_priority)
+    report = measure(seconds, pairs=pairs, rt_priority=rt_priority)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    _show(report)
+    _show(
+        {
+            "p99 / bare p99": report["p99_us"] / report["bare_p99_us"],
+            "overruns − bare": report["overruns"] - report["bare_overruns"],
+        }
+    )
+
+
+@bench.command(epilog=example("hebb bench latency --seconds 10 --json"))
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1.0),
+    default=60.0,
+    show_default=True,
+    help="That the network runs.",
+)
+@json_option
+def latency(seconds: float, as_json: bool) -> None:
+    """From a reading published to its command arrived, over DDS, beside a node that only echoes.
+
+    Controller and echo are processes of their own and are asked in turn. `besides_p50_us` is what the
+    controller node takes more than the echo and its own step: medians of one run.
+    """
+    from ..node.latency import measure_latency
+
+    report = measure_latency(seconds)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
@@ -168,4 +199,4 @@ def _table(rows: Sequence[NetTimings]) -> str:
 
 def _show(report: Mapping[str, float]) -> None:
     for key, value in report.items():
-        click.echo(f"{key:14s} {value:,.3f}")
+        click.echo(f"{key:15s} {value:,.3f}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -19,11 +20,18 @@ from ..rule_file import load_rule
 from .options import example, json_option, rule_argument
 
 if TYPE_CHECKING:
+    from ..contract import Contract
     from ..plasticity import Array
 
 HORIZON_SECONDS = 20.0
 BLOCKS = " ▁▂▃▄▅▆▇█"
 BINS = 32
+BASELINE_SUFFIX = ".baseline.safetensors"
+BASELINES = {
+    "stacked": "a feed-forward network that sees its last observations (frames) at once",
+    "gru": "a gated recurrent network, which remembers in its hidden state",
+}
+"""Kind of baseline -> what it is; a static network is kept as a rule, of kind static."""
 
 Named: TypeAlias = "Mapping[str, Mapping[int, Array]]"
 
@@ -41,15 +49,23 @@ def inspect(rule: str, plot: Path | None, as_json: bool) -> None:
     """Show what is in a rule file, how its coefficients are distributed, how long it remembers.
 
     The memory horizon is measured on the observations of a simulated walk; without the `sim` extra
-    it is left out.
+    it is left out. The .baseline.safetensors of a trained baseline is shown as far as it goes.
     """
-    loaded = load_rule(rule)
-    header = loaded.header
-    named = _by_name(loaded)
+    if rule.endswith(BASELINE_SUFFIX):
+        report, named = _of_baseline(rule)
+    else:
+        loaded = load_rule(rule)
+        report, named = _of_rule(loaded), _by_name(loaded)
     if plot is not None:
         _plot(named, plot)
-    horizon = _horizon(loaded)
-    report = {
+    click.echo(
+        json.dumps(report, indent=2) if as_json else "\n".join((_text(report), *_picture(named)))
+    )
+
+
+def _of_rule(loaded: Rule) -> dict[str, object]:
+    header = loaded.header
+    return {
         "sha256": loaded.sha256,
         "kind": header.kind,
         "layer_sizes": list(header.layer_sizes),
@@ -58,30 +74,58 @@ def inspect(rule: str, plot: Path | None, as_json: bool) -> None:
         "tick_period_s": header.tick_period,
         "update": vars(header.update),
         "initial": vars(header.initial),
-        "robot": header.contract.robot,
-        "actuator": header.contract.actuator,
-        "joints": [joint.name for joint in header.contract.joints],
-        "channels": {c.name: {"scale": c.scale, "clip": c.clip} for c in header.contract.channels},
+        **_of_contract(header.contract),
         "coefficients": {
-            f"layer{k}.{name}": {
-                "mean": float(np.mean(tensor)),
-                "std": float(np.std(tensor)),
-                "min": float(np.min(tensor)),
-                "max": float(np.max(tensor)),
-            }
+            f"layer{k}.{name}": _statistics(tensor)
             for k, layer in enumerate(loaded.layers)
             for name, tensor in layer.items()
         },
-        "memory_horizon": horizon,
+        "memory_horizon": _horizon(loaded),
         "envelope": None if header.envelope is None else _bounds(header.envelope),
         "static_twin": None if header.static_twin is None else asdict(header.static_twin),
         "golden_ticks": 0 if loaded.golden is None else loaded.golden.ticks,
         "provenance": dict(header.provenance),
         "license": header.license,
     }
-    click.echo(
-        json.dumps(report, indent=2) if as_json else "\n".join((_text(report), *_picture(named)))
-    )
+
+
+def _of_baseline(path: str) -> tuple[dict[str, object], Named]:
+    from ..train.baseline_file import load_baseline
+
+    loaded = load_baseline(path)
+    header = loaded.header
+    report = {
+        "what": f"{BASELINES[header.kind]}; a baseline: its weights never change while it runs",
+        "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
+        "kind": header.kind,
+        "layer_sizes": list(header.layer_sizes),
+        "frames": header.frames,
+        "parameters": loaded.n_parameters,
+        "tick_period_s": header.tick_period,
+        **_of_contract(header.contract),
+        "weights": {name: _statistics(tensor) for name, tensor in loaded.tensors.items()},
+        "provenance": dict(header.provenance),
+        "license": header.license,
+    }
+    return report, {name: {0: tensor.ravel()} for name, tensor in loaded.tensors.items()}
+
+
+def _of_contract(contract: Contract) -> dict[str, object]:
+    return {
+        "robot": contract.robot,
+        "actuator": contract.actuator,
+        "joints": [joint.name for joint in contract.joints],
+        "channels": {c.name: {"scale": c.scale, "clip": c.clip} for c in contract.channels},
+    }
+
+
+def _statistics(tensor: Array) -> dict[str, float]:
+    return {
+        "mean": float(np.mean(tensor)),
+        "std": float(np.std(tensor)),
+        "min": float(np.min(tensor)),
+        "max": float(np.max(tensor)),
+    }
 
 
 def _by_name(rule: Rule) -> dict[str, dict[int, Array]]:

@@ -93,9 +93,11 @@ class ControlThread:
         Raises:
             ControlThreadError: it has ended, or did not come to it in time.
         """
+        future = self.post(request)
         try:
-            return self.post(request).result(timeout=REQUEST_TIMEOUT)
+            return future.result(timeout=REQUEST_TIMEOUT)
         except FutureTimeoutError as error:
+            future.cancel()  # whoever gave up does not want it later
             raise ControlThreadError(
                 f"the control thread did not answer within {REQUEST_TIMEOUT} s."
             ) from error
@@ -109,6 +111,8 @@ class ControlThread:
         future: Future[T] = Future()
 
         def carry_out() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             try:
                 future.set_result(request(self._loop))
             except Exception as error:
@@ -135,7 +139,8 @@ class ControlThread:
         """Stop the thread after a last damping command; return whether it ended in time."""
         try:
             self.leave()
-        except ControlThreadError:
+        except Exception as error:  # the caller damps without the thread
+            self._failed(error)
             return False
         finally:
             with self._wake:

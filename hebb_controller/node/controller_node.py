@@ -18,7 +18,8 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
-from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState
+from rclpy.lifecycle import TransitionCallbackReturn as Result
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -30,6 +31,7 @@ from ..stop_signals import stop_event
 from . import parameters, reports, scheduling, snapshot_file
 from .drive import Drive
 from .rule_loading import load_for_swap
+from .transitions import transition
 from .values import Loaded, LoopStatus, Phase, Value
 
 NODE = "controller_node"
@@ -44,33 +46,6 @@ TRIGGERS: Mapping[str, Callable[[Drive, parameters.Settings], str]] = {
     "~/restore": lambda drive, now: drive.restore(snapshot_file.path_of(now.snapshot_file)),
 }
 """Service -> what it does, with the node's settings of now, and returns: why not, or nothing."""
-
-Transition = Callable[["ControllerNode", LifecycleState], TransitionCallbackReturn]
-
-
-def _transition(ends_in: str) -> Callable[[Transition], Transition]:
-    """Wrap a transition callback: rclpy swallows what escapes one, so it is said here."""
-
-    def wrap(callback: Transition) -> Transition:
-        @functools.wraps(callback)
-        def run(node: ControllerNode, state: LifecycleState) -> TransitionCallbackReturn:
-            before, node.lifecycle = node.lifecycle, "in transition"
-            try:
-                result = callback(node, state)
-            except HebbError as error:
-                node.get_logger().error(str(error))
-                result = TransitionCallbackReturn.FAILURE
-            except Exception:
-                node.get_logger().error(traceback.format_exc())
-                result = TransitionCallbackReturn.ERROR
-            done = result == TransitionCallbackReturn.SUCCESS
-            node.lifecycle = ends_in if done else before
-            node.publish_diagnostics()
-            return result
-
-        return run
-
-    return wrap
 
 
 class ControllerNode(LifecycleNodeMixin, Node):
@@ -87,6 +62,7 @@ class ControllerNode(LifecycleNodeMixin, Node):
         LifecycleNodeMixin.__init__(self, callback_group=MutuallyExclusiveCallbackGroup())
         self.lifecycle = "unconfigured"
         self._ending = threading.Event()
+        self._letting_go = threading.Lock()
         self._drive: Drive | None = None
         self._prepared: Loaded | None = None
         self._following = False
@@ -108,54 +84,58 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self.create_service(SetBool, "~/freeze", self._on_freeze, callback_group=group)
         self.create_timer(1.0, self._every_second, callback_group=group)
         self._changed = self.create_guard_condition(self._publish_diagnostics, group)
+        self._noticed = self.create_guard_condition(self._review, group)
         # In the group of the parameter services: a swap that is under way is waited for.
         self._rule_changed = self.create_guard_condition(self._follow_rule)
         self.publish_diagnostics()
 
-    @_transition("inactive")
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @transition("inactive", may_fail=True)
+    def on_configure(self, state: LifecycleState) -> Result:
         """Load robot and rule, begin to read sensors; command nothing yet."""
         settings = parameters.read(self)
         if reason := settings.refusal():
             raise ParameterError(reason)
-        self._drive = Drive(self, settings, self._on_change)
+        self._drive = Drive(self, settings, self._on_change, self._notice)
+        if self._ending.is_set():  # meanwhile: end() has found nothing to close
+            self._end_drive()
+            return Result.FAILURE
         status = self._drive.status
         self.get_logger().info(
             f"robot '{self._drive.robot.name}', {status.rule_file} (sha256 {status.sha256})"
         )
-        return TransitionCallbackReturn.SUCCESS
+        return Result.SUCCESS
 
-    @_transition("active")
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @transition("active", may_fail=True)
+    def on_activate(self, state: LifecycleState) -> Result:
         """Begin to command: move to the default pose, then run."""
         drive = self._configured()
         scheduling.settle()
         drive.start()
-        return TransitionCallbackReturn.SUCCESS
+        return Result.SUCCESS
 
-    @_transition("inactive")
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @transition("inactive")
+    def on_deactivate(self, state: LifecycleState) -> Result:
         """Damp, then command nothing."""
         self._configured().leave()
-        return TransitionCallbackReturn.SUCCESS
+        return Result.SUCCESS
 
-    @_transition("unconfigured")
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @transition("unconfigured")
+    def on_cleanup(self, state: LifecycleState) -> Result:
         """Let go of sensors and rule."""
         self._end_drive()
-        return TransitionCallbackReturn.SUCCESS
+        return Result.SUCCESS
 
-    @_transition("finalized")
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @transition("finalized")
+    def on_shutdown(self, state: LifecycleState) -> Result:
         """Damp if active, and let go of everything."""
         self._end_drive()
-        return TransitionCallbackReturn.SUCCESS
+        return Result.SUCCESS
 
-    @_transition("unconfigured")
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @transition("unconfigured", fails_in="finalized")
+    def on_error(self, state: LifecycleState) -> Result:
         """Damp after a transition that failed unexpectedly, and begin anew."""
         self._end_drive()
-        return TransitionCallbackReturn.SUCCESS
+        return Result.SUCCESS
 
     def end(self) -> None:
         """Damp if active, and give up whatever is under way: the process ends."""
@@ -169,10 +149,13 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self._publish_diagnostics()
 
     def _every_second(self) -> None:
+        self._review()
+        scheduling.collect()
+
+    def _review(self) -> None:
         if self._drive is not None:
             self._drive.review()
         self.publish_diagnostics()
-        scheduling.collect()
 
     def _on_change(self, status: LoopStatus) -> None:
         """Tell of a change, in the control thread: what takes longer is left to other threads."""
@@ -194,6 +177,10 @@ class ControllerNode(LifecycleNodeMixin, Node):
             self._changed.trigger()
             self._rule_changed.trigger()
 
+    def _notice(self) -> None:
+        if self.context.ok():
+            self._noticed.trigger()
+
     def _publish_status(self, status: LoopStatus | None) -> None:
         if self.context.ok():
             robot = str(self.get_parameter("robot").value)
@@ -203,8 +190,11 @@ class ControllerNode(LifecycleNodeMixin, Node):
     def _publish_diagnostics(self) -> None:
         if not self.context.ok():
             return
-        drive, robot = self._drive, str(self.get_parameter("robot").value)
-        facts = drive.facts(self.lifecycle) if drive else reports.Facts(self.lifecycle, robot)
+        drive, now = self._drive, parameters.read(self)
+        limits = reports.WarnLimits(now.warn_missed, now.warn_jitter, now.warn_latency)
+        facts = reports.Facts(self.lifecycle, now.robot)
+        if drive is not None:
+            facts = drive.facts(self.lifecycle, limits)
         status = drive.status if drive else None
         array = DiagnosticArray(status=reports.diagnostics(self.get_name(), status, facts))
         array.header.stamp = self.get_clock().now().to_msg()
@@ -216,7 +206,8 @@ class ControllerNode(LifecycleNodeMixin, Node):
         return self._drive
 
     def _end_drive(self) -> None:
-        drive, self._drive = self._drive, None
+        with self._letting_go:
+            drive, self._drive = self._drive, None
         if drive is not None:
             drive.close()
 
@@ -278,7 +269,8 @@ class ControllerNode(LifecycleNodeMixin, Node):
         if lifecycle == "unconfigured":
             return
         if not parameters.PARAMETERS[name].live:
-            raise ParameterError(f"{name} cannot be set while {lifecycle}. Clean up first.")
+            mend = "Start the node anew" if lifecycle == "finalized" else "Clean up first"
+            raise ParameterError(f"{name} cannot be set while {lifecycle}. {mend}.")
         if name == "rule_file":
             if drive is None or lifecycle not in ("inactive", "active"):
                 raise ParameterError(f"rule_file cannot be set while {lifecycle}. Try again.")

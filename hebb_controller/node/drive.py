@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 import time
 import traceback
@@ -19,7 +21,7 @@ from ..robot import RobotSpec
 from ..runtime.base import State
 from ..safety import damp_command
 from ..signals import Command
-from . import conversions, reports, rule_loading, snapshot_file
+from . import conversions, graph, reports, rule_loading, snapshot_file
 from .control_thread import ControlThread
 from .loop import ControlLoop
 from .output import CommandOutput
@@ -34,6 +36,7 @@ from .velocity_command import CHANNEL
 
 PLASTICITY_PERIOD = 0.02  # s, of ~/plasticity, at least
 FIRST_READING_TIMEOUT = 5.0  # s, how long activation waits where no reading came since configuring
+REFUSED_FOR = 2.0  # s, how long a message that could not be used is told of
 
 
 class ActivationError(HebbError, RuntimeError):
@@ -47,13 +50,18 @@ class Drive:
         node: publishes and subscribes.
         settings: the node's parameters; they must go together.
         changed: is told, in the control thread, when the loop's status changed.
+        noticed: is called when there is something else to tell, and to :meth:`review`.
 
     Raises:
         HebbError: robot and rule cannot be loaded, or do not go together.
     """
 
     def __init__(
-        self, node: Node, settings: Settings, changed: Callable[[LoopStatus], None]
+        self,
+        node: Node,
+        settings: Settings,
+        changed: Callable[[LoopStatus], None],
+        noticed: Callable[[], None],
     ) -> None:
         self.settings = settings
         self.robot: RobotSpec = rule_loading.robot_for(settings)
@@ -62,16 +70,20 @@ class Drive:
         period = tick_period / divide(tick_period, settings.command_rate)
         self.command_rate = 0.0 if settings.by_reading else 1.0 / period
         self._node = node
-        self._refused = ""
+        self._noticed = noticed
+        self._refused = ("", -math.inf)
         self._scheduling = ""
-        self._incompatible: set[str] = set()
+        self._suspects: set[str] = set()  # topics that had an incompatible end once
+        self._incompatible: tuple[str, ...] = ()
         self._others: tuple[str, ...] = ()
+        self._starting = False
+        self._veto = ""  # why a start that is under way shall not be
         self._counted = (0, 0)
         self._missed = 0.0
         self._next_plasticity = 0.0
         self._assembler = conversions.ReadingAssembler(self.robot, paired=settings.by_reading)
         self._assembling = threading.Lock()
-        self._heard_at: float | None = None
+        self._heard: Sample | None = None
         self._loop = ControlLoop(
             self.robot,
             loaded,
@@ -94,7 +106,7 @@ class Drive:
         reliable, best_effort = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
         depth = 10 if settings.lock_step else 1
         self._plasticity = node.create_publisher(Float64MultiArray, "~/plasticity", 10)
-        self._output = CommandOutput(node, self.robot, settings, self._incompatible.add)
+        self._output = CommandOutput(node, self.robot, settings, self._suspect)
         self._thread = ControlThread(
             self._loop,
             period=period,
@@ -105,22 +117,27 @@ class Drive:
             failed=self._log,
             prepared=self._prepare,
         )
-        self._thread.begin()
         # The switches: whoever publishes is heard, reliable or not.
         switch = QoSProfile(depth=10, reliability=best_effort)
         sensor = QoSProfile(
             depth=depth, reliability=reliable if settings.lock_step else best_effort
         )
-        self._sensors = SensorThread(
-            node,
-            {
-                "joint_states": Topic(JointState, self._on_joint_states, sensor),
-                "imu/data": Topic(Imu, self._on_imu, sensor),
-                "estop": Topic(Bool, self._on_estop, switch),
-                "heartbeat": Topic(Empty, self._on_heartbeat, switch),
-            },
-            self._incompatible.add,
-        )
+        try:
+            self._sensors = SensorThread(
+                node,
+                {
+                    "joint_states": Topic(JointState, self._on_joint_states, sensor),
+                    "imu/data": Topic(Imu, self._on_imu, sensor),
+                    "estop": Topic(Bool, self._on_estop, switch),
+                    "heartbeat": Topic(Empty, self._on_heartbeat, switch),
+                },
+                self._suspect,
+            )
+        except Exception:
+            self._output.close()
+            node.destroy_publisher(self._plasticity)
+            raise
+        self._thread.begin()
         self._hears_cmd_vel = False
         self._hear_cmd_vel(loaded)
 
@@ -130,36 +147,47 @@ class Drive:
         return self._loop.status
 
     def review(self) -> None:
-        """Look around, once a second: who else commands the robot, and how many ticks were missed."""
+        """Look around, once a second: who else is on the topics, and how many ticks were missed."""
         self._others = self._output.others()
+        own = self._node.get_fully_qualified_name(), self._sensors.name
+        self._incompatible = tuple(
+            text
+            for topic in sorted(self._suspects.copy())
+            for text in graph.mismatches(self._node, topic, own)
+        )
         statistics = self._thread.statistics
         begun, missed = statistics.ticks, statistics.overruns
         begun_since, missed_since = begun - self._counted[0], missed - self._counted[1]
         self._missed = missed_since / max(begun_since + missed_since, 1)
         self._counted = begun, missed
 
-    def facts(self, lifecycle: str) -> reports.Facts:
+    def facts(self, lifecycle: str, limits: reports.WarnLimits) -> reports.Facts:
         """Return what there is to say in the diagnostics besides the status."""
-        loop, heard, now = self._loop, self._heard_at, time.monotonic()
+        loop, heard, now = self._loop, self._heard, time.monotonic()
         timeout, assembler = loop.guard.watchdog, self._assembler
+        refused, when = self._refused
+        phase = loop.status.phase
+        waiting = phase in (Phase.INACTIVE, Phase.DAMPED)
         return reports.Facts(
             lifecycle,
             self.robot.name,
             timing=self._thread.statistics.summary(),
             missed=self._missed,
+            limits=limits,
             scheduling=self._scheduling,
             command_topic=self._output.topic,
             others=self._others,
             dry_run=self.settings.dry_run,
             ticks=loop.ticks,
             last_limits=loop.last_limits.name or "NONE",
-            reading_age=None if heard is None else now - heard,
+            reading_age=None if heard is None else now - heard.reading.received,
             sensor_timeout=timeout,
             quiet=assembler.quiet(now, timeout),
-            refused=self._refused,
+            refused=refused if now - when < REFUSED_FOR else "",
+            unfit=loop.guard.check(heard, now).detail if waiting and heard else "",
             velocity_complaint=assembler.velocity_complaint(now) if _steered(loop.loaded) else "",
-            constant=loop.guard.constant_joints,
-            incompatible=sorted(self._incompatible),
+            constant=loop.guard.constant_joints if phase is Phase.RUN else (),
+            incompatible=self._incompatible,
             gain=loop.gain,
             tick_rate=loop.tick_rate,
             measured=loop.supervisor.measured,
@@ -171,29 +199,29 @@ class Drive:
         Sensors that have not been heard yet get some time to be found; from then on they count.
 
         Raises:
-            ActivationError: somebody else commands the robot.
+            ActivationError: somebody else commands the robot, or stopped it meanwhile.
         """
-        self._thread.wait_for_sample(FIRST_READING_TIMEOUT)
-        if others := self._output.others():
-            raise ActivationError(
-                f"{self._output.topic} is also published by {', '.join(others)}: two would pull at one robot. "
-                f"End the other one, or set dry_run."
-            )
-
-        def begin(loop: ControlLoop) -> None:
-            self._output.begin()
-            loop.start(time.monotonic())
-
-        self._thread.ask(begin)
+        self._veto, self._starting = "", True
+        try:
+            self._thread.wait_for_sample(FIRST_READING_TIMEOUT)
+            if others := self._output.others():
+                raise ActivationError(
+                    f"{self._output.topic} is also published by {', '.join(others)}: two would pull "
+                    f"at one robot. End the other one, or set dry_run."
+                )
+            self._thread.ask(self._begin)
+        finally:
+            self._starting = False
 
     def leave(self) -> None:
         """Damp, then command nothing."""
         self._thread.leave()
 
     def estop(self, reason: str) -> str:
-        """Damp and stay so; return why there was nothing to stop, or an empty string."""
+        """Damp and stay so, or do not start; return why there was nothing to stop, or nothing."""
+        starting = self._starting
         damped = self._thread.ask(lambda loop: self._damp(loop, reason))
-        return "" if damped else "nothing to stop: not active"
+        return "" if damped or starting else "nothing to stop: not active"
 
     def reset_estop(self) -> str:
         """Leave DAMPED; return why not, or an empty string."""
@@ -268,21 +296,34 @@ class Drive:
     def close(self) -> None:
         """Damp if the robot is being driven, see that the command arrives, and end."""
         driving = self.status.phase is not Phase.INACTIVE
-        if not self._thread.end():
-            self._node.get_logger().error("the control thread does not end; damping without it")
-            self._send(damp_command(self.robot), 0)
-        if driving:
-            self._output.wait_until_heard()
-        self._sensors.close()
-        self._output.close()
-        self._node.destroy_publisher(self._plasticity)
+        with contextlib.ExitStack() as stack:  # whatever fails, the rest is done
+            stack.callback(self._node.destroy_publisher, self._plasticity)
+            stack.callback(self._output.close)
+            stack.callback(self._sensors.close)
+            if not self._thread.end():
+                self._node.get_logger().error("the control thread does not end; damping without it")
+                self._send(damp_command(self.robot), 0)
+            if driving:
+                self._output.wait_until_heard()
+
+    def _begin(self, loop: ControlLoop) -> None:
+        if self._veto:
+            raise ActivationError(f"not started: {self._veto}.")
+        self._output.begin()
+        loop.start(time.monotonic())
 
     def _damp(self, loop: ControlLoop, reason: str) -> bool:
         command = loop.damp(reason)
         if command is None:
+            self._veto = reason
             return False
         self._thread.send(command)
         return True
+
+    def _suspect(self, topic: str) -> None:
+        """Look, from now on, at who is kept away from a topic: the middleware told of somebody."""
+        self._suspects.add(topic)
+        self._noticed()
 
     def _prepare(self) -> None:
         settings = self.settings
@@ -322,13 +363,19 @@ class Drive:
             with self._assembling:
                 sample = add()
         except MessageError as error:
-            if str(error) != self._refused:
-                self._refused = str(error)
-                self._node.get_logger().error(self._refused)
+            self._refuse(str(error))
             return
         if sample is not None:
-            self._heard_at = sample.reading.received
+            self._heard = sample
             self._thread.offer(sample)
+
+    def _refuse(self, reason: str) -> None:
+        """Tell of a message that cannot be used: once, for as long as it comes again."""
+        now = time.monotonic()
+        (before, when), self._refused = self._refused, (reason, now)
+        if reason != before or now - when > REFUSED_FOR:
+            self._node.get_logger().error(reason)
+            self._noticed()
 
     def _send(self, command: Command, stamp: int) -> None:
         if not self._node.context.ok():

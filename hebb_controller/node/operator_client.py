@@ -32,12 +32,6 @@ STATES = {
     State.PRIMARY_STATE_ACTIVE: "active",
     State.PRIMARY_STATE_FINALIZED: "finalized",
 }
-TRANSITIONS = {
-    "configure": Transition.TRANSITION_CONFIGURE,
-    "activate": Transition.TRANSITION_ACTIVATE,
-    "deactivate": Transition.TRANSITION_DEACTIVATE,
-    "cleanup": Transition.TRANSITION_CLEANUP,
-}
 
 
 class NodeTimeoutError(HebbError, TimeoutError):
@@ -101,12 +95,12 @@ class Operator:
         return STATES.get(answer.current_state.id, str(answer.current_state.label))
 
     def change_state(self, node: str, transition: str, *, timeout: float = 10.0) -> bool:
-        """Return whether a node made a transition: configure, activate, deactivate or cleanup.
+        """Return whether a node made a transition, e.g. configure, activate, deactivate, shutdown.
 
         Raises:
             NodeTimeoutError: it does not answer.
         """
-        request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
+        request = ChangeState.Request(transition=Transition(label=transition))
         return bool(self._call(ChangeState, f"{node}/change_state", request, timeout).success)
 
     def set_parameter(self, node: str, name: str, value: Value, *, timeout: float = 10.0) -> str:

@@ -15,7 +15,7 @@ from std_msgs.msg import Float64MultiArray
 from ..errors import ParameterError
 from ..robot import FloatArray, RobotSpec
 from ..signals import Command, Mode
-from . import conversions
+from . import conversions, graph
 from .parameters import Settings
 
 ACKNOWLEDGE_TIMEOUT = 0.2  # s, how long the last command may take to arrive
@@ -90,14 +90,7 @@ class CommandOutput:
         """Return the full names of the nodes that publish there, besides this one."""
         if self._dry_run or not self._node.context.ok():
             return ()
-        found = [
-            f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-            for info in self._node.get_publishers_info_by_topic(self.topic)
-        ]
-        own = self._node.get_fully_qualified_name()
-        if own in found:  # once: another one of the same name is another one
-            found.remove(own)
-        return tuple(found)
+        return graph.other_publishers(self._node, self.topic)
 
     def wait_until_heard(self) -> None:
         """Wait a little for the last command to arrive."""

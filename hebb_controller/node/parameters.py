@@ -161,6 +161,28 @@ PARAMETERS: Mapping[str, Parameter] = {
         "Path of the .snapshot.safetensors file that ~/snapshot writes and ~/restore reads.",
         live=True,
     ),
+    "warn_missed": Parameter(
+        0.001,
+        "Share of a second's ticks that may be missed before Control Loop warns.",
+        live=True,
+        low=0.0,
+        high=1.0,
+    ),
+    "warn_jitter": Parameter(
+        0.005,
+        "How late ticks may begin, p99 of the last 1024, before Control Loop warns, s.",
+        live=True,
+        low=0.0,
+        high=1.0,
+    ),
+    "warn_latency": Parameter(
+        0.04,
+        "How long a command may leave after its reading came, p99 of the last 1024, before Control "
+        "Loop warns, s.",
+        live=True,
+        low=0.0,
+        high=1.0,
+    ),
     "rt_priority": Parameter(
         0, "SCHED_FIFO priority of the control thread; 0 for normal scheduling.", low=0, high=99
     ),
@@ -245,6 +267,9 @@ class Settings:
     twin_speed: float
     twin_fall_rate: float
     snapshot_file: str
+    warn_missed: float
+    warn_jitter: float
+    warn_latency: float
     rt_priority: int
     cpu: int
     seed: int

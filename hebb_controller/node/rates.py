@@ -121,22 +121,22 @@ class TickStatistics:
         self._latency[self._answers % KEPT] = latency
         self._answers += 1
 
-    def summary(self) -> Mapping[str, str]:
-        """Return the figures of the last ticks, as text."""
+    def summary(self) -> Mapping[str, float]:
+        """Return the figures of the last ticks: Hz, µs, and periods."""
         n, m = min(self.ticks, KEPT), min(self._answers, KEPT)
         begun = np.sort(self._begun[:n])
         span = float(begun[-1] - begun[0]) if n > 1 else 0.0
         rate = (n - 1) / span if span > 0 else 0.0
         return {
-            "rate_hz": f"{rate:.1f}",
+            "rate_hz": rate,
             **_percentiles("jitter", self._late[:n]),
             **_percentiles("latency", self._latency[:m]),
-            "overruns": str(self.overruns),
+            "overruns": self.overruns,
         }
 
 
-def _percentiles(name: str, seconds: np.typing.NDArray[np.float64]) -> dict[str, str]:
+def _percentiles(name: str, seconds: np.typing.NDArray[np.float64]) -> dict[str, float]:
     if not seconds.size:
         return {}
     p50, p99 = np.percentile(seconds, [50, 99]) * 1e6
-    return {f"{name}_p50_us": f"{p50:.0f}", f"{name}_p99_us": f"{p99:.0f}"}
+    return {f"{name}_p50_us": float(p50), f"{name}_p99_us": float(p99)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -16,7 +16,21 @@ from .values import LoopStatus, Phase
 
 PLASTICITY_COLUMNS = ("mean_abs_change", "weight_norm")
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-NO_OVERRUN = 0.001  # share of ticks that may be missed before it is worth a warning
+
+
+@dataclass(frozen=True)
+class WarnLimits:
+    """Beyond which Control Loop warns.
+
+    Attributes:
+        missed: share of a second's ticks that nobody began.
+        jitter: p99 of how late ticks begin, s.
+        latency: p99 of the time from a reading's arrival to its command, s.
+    """
+
+    missed: float
+    jitter: float
+    latency: float
 
 
 @dataclass(frozen=True)
@@ -26,8 +40,9 @@ class Facts:
     Attributes:
         lifecycle: state of the node.
         robot: its name.
-        timing: figures of the control thread, as text.
+        timing: figures of the control thread.
         missed: share of the last second's ticks that nobody began.
+        limits: beyond which these are worth a warning; None for never.
         scheduling: of the control thread.
         command_topic: where commands go.
         others: who else publishes there.
@@ -37,10 +52,11 @@ class Facts:
         reading_age: s; None if there was no reading.
         sensor_timeout: s.
         quiet: what was not heard within that time.
-        refused: the last message that could not be used.
+        refused: a message that could not be used, a moment ago.
+        unfit: why the readings would not be let drive the robot.
         velocity_complaint: that nobody commands the velocity that the rule needs.
         constant: joints that read the same all the time.
-        incompatible: topics whose other end asks for another quality of service.
+        incompatible: topics, and whom of them the quality of service keeps away.
         gain: plasticity gain in force.
         tick_rate: of the rule, by the stamps, Hz.
         measured: norm, change and saturation per layer.
@@ -48,8 +64,9 @@ class Facts:
 
     lifecycle: str
     robot: str
-    timing: Mapping[str, str] = field(default_factory=dict)
+    timing: Mapping[str, float] = field(default_factory=dict)
     missed: float = 0.0
+    limits: WarnLimits | None = None
     scheduling: str = ""
     command_topic: str = "joint_command"
     others: Sequence[str] = ()
@@ -60,6 +77,7 @@ class Facts:
     sensor_timeout: float = 0.0
     quiet: str = ""
     refused: str = ""
+    unfit: str = ""
     velocity_complaint: str = ""
     constant: Sequence[str] = ()
     incompatible: Sequence[str] = ()
@@ -77,30 +95,45 @@ def status_message(
 
 
 def diagnostics(node: str, status: LoopStatus | None, facts: Facts) -> list[DiagnosticStatus]:
-    """Return the statuses of /diagnostics: Control Loop and, once configured, the other three."""
+    """Return the four statuses of /diagnostics; before configuring there is nothing wrong in them."""
     level, message, values = _control(status)
+    parts = dict.fromkeys(
+        ("Control Loop", "Inputs", "Plasticity", "Rule"), (level, message, values)
+    )
     if status is not None:
         values |= {
-            **facts.timing,
+            **{key: round(figure, 1) for key, figure in facts.timing.items()},
             "scheduling": facts.scheduling,
             "ticks": facts.ticks,
             "last_limits": facts.last_limits,
             "dry_run": facts.dry_run,
         }
-        if level == OK and facts.others:
-            others = ", ".join(facts.others)
-            level, message = WARN, f"{facts.command_topic} is also published by {others}"
-        elif level == OK and facts.missed > NO_OVERRUN:
-            level, message = WARN, f"{message}; {facts.missed:.1%} of the ticks were missed"
-        elif level == OK and "not " in facts.scheduling:
-            level, message = WARN, f"{message}; {facts.scheduling}"
+        if level == OK and (complaints := [*_complaints(status, facts)]):
+            level, message = WARN, "; ".join((message, *complaints))
+        parts = {
+            "Control Loop": (level, message, values),
+            "Inputs": _inputs(facts),
+            "Plasticity": _plasticity(status, facts),
+            "Rule": _rule(status),
+        }
     values["lifecycle"] = facts.lifecycle
-    parts = {"Control Loop": (level, message, values)}
-    if status is not None:
-        parts["Inputs"] = _inputs(facts)
-        parts["Plasticity"] = _plasticity(status, facts)
-        parts["Rule"] = _rule(status)
     return [_status(f"{node}: {name}", facts.robot, *part) for name, part in parts.items()]
+
+
+def _complaints(status: LoopStatus, facts: Facts) -> Iterator[str]:
+    """Yield what is wrong with the control thread, or around it."""
+    if facts.others:
+        yield f"{facts.command_topic} is also published by {', '.join(facts.others)}"
+    limits = facts.limits
+    if limits is not None and facts.missed > limits.missed:
+        yield f"{facts.missed:.1%} of the ticks were missed"
+    if limits is not None and status.phase is not Phase.INACTIVE:
+        for name, most in (("jitter", limits.jitter), ("latency", limits.latency)):
+            p99 = facts.timing.get(f"{name}_p99_us", 0.0) * 1e-6
+            if p99 > most:
+                yield f"{name} p99 is {p99 * 1e3:.1f} ms (limit {most * 1e3:g} ms)"
+    if "not " in facts.scheduling:
+        yield facts.scheduling
 
 
 def _control(status: LoopStatus | None) -> tuple[bytes, str, dict[str, object]]:
@@ -117,23 +150,27 @@ def _inputs(facts: Facts) -> tuple[bytes, str, dict[str, object]]:
     values: dict[str, object] = {
         "reading_age_ms": "" if age is None else f"{age * 1e3:.0f}",
         "refused_message": facts.refused,
+        "unfit_reading": facts.unfit,
         "constant_joints": " ".join(facts.constant),
-        "incompatible_qos": " ".join(facts.incompatible),
+        "incompatible_qos": "; ".join(facts.incompatible),
     }
+    level, found = WARN, []
     quiet = f": nothing of {facts.quiet}" if facts.quiet else ""
     if age is None:
-        return WARN, f"no complete sensor reading yet{quiet}", values
-    if age > facts.sensor_timeout:
-        return ERROR, f"no sensor reading for {age:.2f} s{quiet}", values
+        found.append(f"no complete sensor reading yet{quiet}")
+    elif age > facts.sensor_timeout:
+        level, found = ERROR, [f"no sensor reading for {age:.2f} s{quiet}"]
+    elif facts.unfit:
+        found.append(f"would not be let drive the robot: {facts.unfit}")
     if facts.refused:
-        return WARN, facts.refused, values
+        found.append(facts.refused)
     if facts.incompatible:
-        return WARN, f"incompatible quality of service: {', '.join(facts.incompatible)}", values
+        found.append(f"incompatible quality of service: {'; '.join(facts.incompatible)}")
     if facts.velocity_complaint:
-        return WARN, facts.velocity_complaint, values
+        found.append(facts.velocity_complaint)
     if facts.constant:
-        return WARN, f"read the same all the time: {', '.join(facts.constant)}", values
-    return OK, "readings arrive", values
+        found.append(f"read the same all the time: {', '.join(facts.constant)}")
+    return (level, "; ".join(found), values) if found else (OK, "readings arrive", values)
 
 
 def _plasticity(status: LoopStatus, facts: Facts) -> tuple[bytes, str, dict[str, object]]:

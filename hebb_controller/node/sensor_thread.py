@@ -50,9 +50,11 @@ class SensorThread:
             enable_rosout=False,
             start_parameter_services=False,
         )
+        self.name = self._node.get_fully_qualified_name()
         self._incompatible = incompatible
         for topic_name, topic in topics.items():
             self.subscribe(topic_name, topic)
+        self._closing = False
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="sensors", daemon=True)
@@ -69,6 +71,7 @@ class SensorThread:
 
     def close(self) -> None:
         """Take no more messages."""
+        self._closing = True
         self._executor.shutdown(timeout_sec=0.2)
         self._thread.join(timeout=0.2)
         self._node.destroy_node()
@@ -79,6 +82,8 @@ class SensorThread:
         except ExternalShutdownException:
             return
         except Exception:  # without readings the control loop damps
+            if self._closing:  # what it took messages for is gone
+                return
             self._node.get_logger().fatal(traceback.format_exc())
 
 

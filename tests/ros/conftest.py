@@ -58,7 +58,15 @@ def rig(tmp_path_factory, rule_file):
     watchers = []
     numbers = itertools.count()
 
-    def start(*, sim=None, controller=None, lock_step=False, readings=True):
+    def start(
+        *,
+        sim=None,
+        controller=None,
+        lock_step=False,
+        readings=True,
+        module=CONTROLLER,
+        environment=None,
+    ):
         for process in running:  # one at a time: they share their topics
             process.end()
         running.clear()
@@ -72,13 +80,14 @@ def rig(tmp_path_factory, rule_file):
         )
         running.append(simulator)
         driver = NodeProcess(
-            CONTROLLER,
+            module,
             {
                 "rule_file": str(rule_file),
                 "tick_source": "sensor" if lock_step else "timer",
                 "lock_step": lock_step,
                 **(controller or {}),
             },
+            environment=environment,
             log=directory / "controller.log",
         )
         running.append(driver)

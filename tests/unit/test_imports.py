@@ -55,6 +55,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "bridge.frame": (frozenset({"errors"}), frozenset()),
     "node": (TICK | {"bridge", "envelope", "node"}, frozenset({"rclpy"})),
     "node.bench": (TICK | {"node"}, frozenset()),
+    "node.latency": (TICK | {"node"}, frozenset({"rclpy"})),
     "train": (
         TICK | {"envelope", "golden", "recording", "train"},
         frozenset({"torch", "scipy", "tqdm"}),
@@ -74,7 +75,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "cli": (
         TICK
         | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "pictures", "plots", "train"}
-        | {"golden", "node.bench", "onnx_export", "recording", "rule_diff"},
+        | {"golden", "node.bench", "node.latency", "onnx_export", "recording", "rule_diff"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
 }

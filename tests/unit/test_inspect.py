@@ -1,5 +1,6 @@
 """What ``hebb inspect`` shows of a rule: numbers, a small picture, and a large one."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from rule_bytes import rule_bytes
-from toys import toy_rule
+from toys import toy_baseline, toy_rule
 
 from hebb_controller import cli
-from hebb_controller.cli.inspect import BINS, _picture
-from hebb_controller.errors import HebbError
+from hebb_controller.cli.inspect import BASELINE_SUFFIX, BASELINES, BINS, _picture
+from hebb_controller.errors import HebbError, RuleFileError
 from hebb_controller.rule import Envelope, LayerEnvelope, StaticTwin, make_rule
+from hebb_controller.train.baseline_file import BASELINE_KINDS, SUFFIX, save_baseline
 
 
 def inspect(path, rule, *options):
@@ -88,3 +90,35 @@ def test_a_rule_without_coefficients_has_nothing_to_draw(tmp_path):
     assert isinstance(
         inspect(tmp_path, toy_rule(), "--plot", tmp_path / "x.jpg").exception, HebbError
     )
+
+
+@pytest.mark.parametrize("kind", BASELINE_KINDS)
+def test_a_baseline_is_shown_for_what_it_is(tmp_path, kind):
+    path = tmp_path / f"one{SUFFIX}"
+    baseline = toy_baseline(kind)
+    save_baseline(baseline, path)
+    done = CliRunner().invoke(cli.hebb, ["inspect", str(path), "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["what"].startswith(BASELINES[kind])
+    assert (report["kind"], report["frames"]) == (kind, baseline.header.frames)
+    assert report["parameters"] == sum(t.size for t in baseline.tensors.values())
+    assert report["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    name, tensor = next(iter(baseline.tensors.items()))
+    assert report["weights"][name]["max"] == tensor.max()
+    text = CliRunner().invoke(cli.hebb, ["inspect", str(path)]).stdout
+    drawn = [line.split()[0] for line in text.partition("distributions:")[2].splitlines()[1:]]
+    assert drawn == list(baseline.tensors)
+
+
+def test_what_is_named_like_a_baseline_and_is_none_is_refused_in_one_line(tmp_path):
+    path = tmp_path / f"one{SUFFIX}"
+    path.write_bytes(rule_bytes(toy_rule()))
+    done = CliRunner().invoke(cli.hebb, ["inspect", str(path)])
+    assert isinstance(done.exception, RuleFileError)
+    assert "not a baseline file" in str(done.exception) or "hebb_baseline" in str(done.exception)
+
+
+def test_inspect_knows_every_kind_of_baseline_and_how_its_file_is_named():
+    assert set(BASELINES) == set(BASELINE_KINDS)
+    assert BASELINE_SUFFIX == SUFFIX

@@ -6,7 +6,11 @@ import time
 import numpy as np
 import pytest
 
-from hebb_controller.node.control_thread import ControlThread
+from hebb_controller.node.control_thread import (
+    REQUEST_TIMEOUT,
+    ControlThread,
+    ControlThreadError,
+)
 from hebb_controller.node.values import LoopStatus, Phase, Sample
 from hebb_controller.signals import SensorReading
 
@@ -181,3 +185,24 @@ def test_a_reading_that_came_after_the_time_was_taken_is_not_from_the_future():
     thread.offer(late)
     thread._tick(now)
     assert loop.calls == [(late, late.reading.received)]
+
+
+def test_a_request_that_nobody_waits_for_any_more_is_not_carried_out(make):
+    """The one before it takes longer than anybody waits."""
+    done = []
+    thread, *_ = make(Loop(), period=60.0)
+    thread.post(lambda _: time.sleep(2 * REQUEST_TIMEOUT))
+    with pytest.raises(ControlThreadError, match="did not answer"):
+        thread.ask(lambda _: done.append("too late"))
+    assert thread.post(lambda _: list(done)).result(PATIENCE) == []
+
+
+def test_ending_tells_an_error_and_returns_that_it_was_not_damped_by_the_thread(make):
+    loop = Loop()
+    loop.stop = lambda: 1 / 0
+    thread, sent, _, failed = make(loop, period=60.0)
+    assert not thread.end()
+    assert isinstance(failed.wait(1)[0][0], ZeroDivisionError)
+    assert sent.items == []
+    with pytest.raises(ControlThreadError, match="has ended"):
+        thread.ask(lambda _: None)

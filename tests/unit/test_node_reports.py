@@ -6,7 +6,15 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from hebb_controller.node.reports import ERROR, OK, WARN, Facts, diagnostics, status_message
+from hebb_controller.node.reports import (
+    ERROR,
+    OK,
+    WARN,
+    Facts,
+    WarnLimits,
+    diagnostics,
+    status_message,
+)
 from hebb_controller.node.values import LoopStatus, Phase
 from hebb_controller.rule import LayerEnvelope
 
@@ -14,7 +22,8 @@ RUNNING = LoopStatus(Phase.RUN, "", "/rules/one", "ab12", swap=3, watch="its env
 FINE = Facts(
     "active",
     "a1",
-    timing={"rate_hz": "50.0"},
+    timing={"rate_hz": 50.04, "jitter_p99_us": 4000.0, "latency_p99_us": 30_000.0, "overruns": 2},
+    limits=WarnLimits(missed=0.001, jitter=0.005, latency=0.04),
     scheduling="normal",
     reading_age=0.01,
     sensor_timeout=0.1,
@@ -30,20 +39,23 @@ def values(status):
     return {pair.key: pair.value for pair in status.values}
 
 
-def test_unconfigured_there_is_one_status_and_nothing_wrong():
+NAMES = [f"controller_node: {name}" for name in ("Control Loop", "Inputs", "Plasticity", "Rule")]
+
+
+def test_unconfigured_nothing_is_wrong_whatever_was_wrong_before():
     found = said(None, Facts("unconfigured", "a1"))
-    assert list(found) == ["controller_node: Control Loop"]
-    assert found["controller_node: Control Loop"].level == OK
+    assert list(found) == NAMES
+    assert {(s.level, s.message) for s in found.values()} == {(OK, "UNCONFIGURED")}
+    assert values(found["controller_node: Control Loop"])["lifecycle"] == "unconfigured"
 
 
 def test_configured_there_are_the_four_and_their_values():
     found = said(RUNNING, FINE)
-    assert list(found) == [
-        f"controller_node: {name}" for name in ("Control Loop", "Inputs", "Plasticity", "Rule")
-    ]
+    assert list(found) == NAMES
     assert {s.level for s in found.values()} == {OK}
     assert {s.hardware_id for s in found.values()} == {"a1"}
-    assert values(found["controller_node: Control Loop"])["rate_hz"] == "50.0"
+    control = values(found["controller_node: Control Loop"])
+    assert (control["rate_hz"], control["overruns"]) == ("50.0", "2")
     assert values(found["controller_node: Plasticity"])["layer0"] == (
         "norm 1.5, change 0.25, saturation 0.125"
     )
@@ -54,9 +66,43 @@ def test_configured_there_are_the_four_and_their_values():
     ("name", "status", "facts", "level", "message"),
     [
         ("Control Loop", {"phase": Phase.DAMPED, "reason": "pulled"}, {}, ERROR, "DAMPED: pulled"),
-        ("Control Loop", {}, {"others": ["/x"]}, WARN, "joint_command is also published by /x"),
+        (
+            "Control Loop",
+            {},
+            {"others": ["/x"]},
+            WARN,
+            "RUN; joint_command is also published by /x",
+        ),
         ("Control Loop", {}, {"missed": 0.01}, WARN, "RUN; 1.0% of the ticks were missed"),
-        ("Control Loop", {}, {"missed": 0.0009}, OK, "RUN"),
+        ("Control Loop", {}, {"missed": 0.001}, OK, "RUN"),
+        (
+            "Control Loop",
+            {},
+            {"timing": {"jitter_p99_us": 5100.0}},
+            WARN,
+            "RUN; jitter p99 is 5.1 ms (limit 5 ms)",
+        ),
+        (
+            "Control Loop",
+            {},
+            {"timing": {"latency_p99_us": 41_000.0}},
+            WARN,
+            "RUN; latency p99 is 41.0 ms (limit 40 ms)",
+        ),
+        (
+            "Control Loop",
+            {},
+            {"timing": {"latency_p99_us": 41_000.0}, "missed": 0.02},
+            WARN,
+            "RUN; 2.0% of the ticks were missed; latency p99 is 41.0 ms (limit 40 ms)",
+        ),
+        (
+            "Control Loop",
+            {"phase": Phase.INACTIVE},
+            {"timing": {"jitter_p99_us": 1e6, "latency_p99_us": 1e6}},
+            OK,
+            "INACTIVE",
+        ),
         ("Control Loop", {}, {"scheduling": "not CPU 9: x"}, WARN, "RUN; not CPU 9: x"),
         (
             "Control Loop",
@@ -87,16 +133,24 @@ def test_configured_there_are_the_four_and_their_values():
             {},
             {"command_topic": "~/commands", "others": ["/x"]},
             WARN,
-            "~/commands is also published by /x",
+            "RUN; ~/commands is also published by /x",
         ),
+        (
+            "Inputs",
+            {},
+            {"reading_age": 0.25, "unfit": "250 ms old", "incompatible": ["imu/data of /x (y)"]},
+            ERROR,
+            "no sensor reading for 0.25 s; incompatible quality of service: imu/data of /x (y)",
+        ),
+        ("Inputs", {}, {"unfit": "tilted"}, WARN, "would not be let drive the robot: tilted"),
         ("Inputs", {}, {"refused": "joint_states: x"}, WARN, "joint_states: x"),
         ("Inputs", {}, {"constant": ["knee"]}, WARN, "read the same all the time: knee"),
         (
             "Inputs",
             {},
-            {"incompatible": ["imu/data"]},
+            {"reading_age": None, "incompatible": ["imu/data of /x (y)"]},
             WARN,
-            "incompatible quality of service: imu/data",
+            "no complete sensor reading yet; incompatible quality of service: imu/data of /x (y)",
         ),
         ("Plasticity", {"plasticity": "frozen: by ~/freeze"}, {}, OK, "frozen: by ~/freeze"),
         ("Plasticity", {"plasticity": "static: nothing"}, {}, OK, "static: nothing"),

@@ -1,0 +1,43 @@
+"""Who else is on a topic, and whom a node does not reach there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, qos_check_compatible
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+
+def other_publishers(node: Node, topic: str) -> tuple[str, ...]:
+    """Return the full names of the nodes that publish on a topic, besides this one."""
+    found = [_full_name(info) for info in node.get_publishers_info_by_topic(topic)]
+    own = node.get_fully_qualified_name()
+    if own in found:  # once: another one of the same name is another one
+        found.remove(own)
+    return tuple(found)
+
+
+def mismatches(node: Node, topic: str, own: Collection[str]) -> Iterator[str]:
+    """Yield topic, whom, and why for each that quality of service keeps from hearing us, or us from it.
+
+    Args:
+        node: sees the graph.
+        topic: to look at.
+        own: full names of the nodes that are us.
+    """
+    subscriptions = node.get_subscriptions_info_by_topic(topic)
+    for publisher in node.get_publishers_info_by_topic(topic):
+        for subscription in subscriptions:
+            ends = _full_name(publisher), _full_name(subscription)
+            theirs = [name for name in ends if name not in own]
+            if len(theirs) != 1:
+                continue
+            fit, why = qos_check_compatible(publisher.qos_profile, subscription.qos_profile)
+            if fit == QoSCompatibility.ERROR:
+                why = why.replace("ERROR: ", " ").strip(" ;").lower()
+                yield f"{topic} of {theirs[0]} ({why})"
+
+
+def _full_name(info: TopicEndpointInfo) -> str:
+    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
