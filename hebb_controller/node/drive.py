@@ -23,6 +23,7 @@ from ..signals import Command
 from . import conversions, reports, rule_loading, snapshot_file
 from .control_thread import ControlThread
 from .loop import ControlLoop
+from .network_topics import NetworkTopics
 from .parameters import Settings
 from .rates import divide
 from .scheduling import prepare_thread
@@ -73,9 +74,10 @@ class Drive:
         self._assembler = conversions.ReadingAssembler(self.robot, paired=settings.by_reading)
         self._assembling = threading.Lock()
         self._heard_at: float | None = None
+        self._topics = NetworkTopics(node, every=settings.weights_every, runtime=settings.runtime)
         self._loop = ControlLoop(
             self.robot,
-            loaded,
+            self._topics.tap(loaded),
             LoopSettings(
                 sensor_timeout=settings.sensor_timeout,
                 lock_step=settings.lock_step,
@@ -201,7 +203,8 @@ class Drive:
 
     def stage(self, loaded: Loaded, *, carry: bool) -> str:
         """Go on with another rule from the next tick; return why not, or an empty string."""
-        return self._thread.ask(lambda loop: loop.stage(loaded, carry=carry))
+        tapped = self._topics.tap(loaded)
+        return self._thread.ask(lambda loop: loop.stage(tapped, carry=carry))
 
     def asked(self) -> str:
         """Return how the file was named that drives, or is about to."""
@@ -271,6 +274,7 @@ class Drive:
         self._sensors.close()
         self._node.destroy_publisher(self._command)
         self._node.destroy_publisher(self._plasticity)
+        self._topics.close()
 
     def _damp(self, loop: ControlLoop, reason: str) -> bool:
         command = loop.damp(reason)
@@ -331,6 +335,7 @@ class Drive:
         if not self._node.context.ok():
             return
         self._command.publish(conversions.joint_command(command, self.robot, stamp))
+        self._topics.publish(self._loop, stamp)
         now = time.monotonic()
         if self._loop.status.phase is Phase.RUN and now >= self._next_plasticity:
             self._next_plasticity = now + PLASTICITY_PERIOD

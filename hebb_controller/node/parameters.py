@@ -154,6 +154,13 @@ PARAMETERS: Mapping[str, Parameter] = {
         "Path of the .snapshot.safetensors file that ~/snapshot writes and ~/restore reads.",
         live=True,
     ),
+    "weights_every": Parameter(
+        50,
+        "Ticks between two messages on ~/weights, while somebody listens; 0 for where a run begins or "
+        "ends, or the weights are set, only.",
+        low=0,
+        high=2**31 - 1,
+    ),
     "rt_priority": Parameter(
         0, "SCHED_FIFO priority of the control thread; 0 for normal scheduling.", low=0, high=99
     ),
@@ -237,6 +244,7 @@ class Settings:
     twin_speed: float
     twin_fall_rate: float
     snapshot_file: str
+    weights_every: int
     rt_priority: int
     cpu: int
     seed: int

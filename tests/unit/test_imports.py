@@ -44,14 +44,16 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "rule_file": (RULE, frozenset()),
     "signature": (frozenset({"errors"}), frozenset({"cryptography"})),
     "rule_diff": (RULE, frozenset()),
-    "recording": (RUN, frozenset()),
+    "recording": (RUN | {"rounding"}, frozenset()),
+    "mcap_file": (BASE | {"recording"}, frozenset({"mcap"})),
     "onnx_export": (RULE, frozenset({"onnx"})),
     "runtime": (RUN | {"onnx_export"}, frozenset({"onnx", "onnxruntime"})),
     "controller": (RUN, frozenset()),
     "record": (SEAM | {"record"}, frozenset()),
     "bridge": (SEAM | {"bridge"}, frozenset({"serial"})),
     "bridge.frame": (frozenset({"errors"}), frozenset()),
-    "node": (TICK | {"bridge", "envelope", "node"}, frozenset({"rclpy"})),
+    "node": (TICK | {"bridge", "envelope", "node", "recording"}, frozenset({"rclpy"})),
+    "node.recorder_node": (BASE | {"mcap_file", "node"}, frozenset({"rclpy"})),
     "node.bench": (TICK | {"node"}, frozenset()),
     "train": (
         TICK | {"envelope", "golden", "recording", "train"},
@@ -72,7 +74,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "cli": (
         TICK
         | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "pictures", "plots", "train"}
-        | {"golden", "node.bench", "onnx_export", "recording", "rule_diff"},
+        | {"golden", "mcap_file", "node.bench", "onnx_export", "recording", "rule_diff"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
 }
@@ -303,6 +305,7 @@ PLANTED = [
     ("runtime/base.py", "from sensor_msgs.msg import Imu"),
     ("bridge/frame.py", "from ..signals import Command"),
     ("bridge/frame.py", "import serial"),
+    ("recording.py", "from mcap.writer import Writer"),
     ("train/evolution.py", "import hebb_sim.world"),
     ("train/evolution.py", "importlib.import_module('hebb_sim')"),
     ("train/evolution.py", "from ..node.parameters import TABLE"),
