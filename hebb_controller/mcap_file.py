@@ -77,6 +77,8 @@ class McapFile:
         check_name(path)
         self.path = path
         self._keep_free = keep_free
+        if reason := self._too_full():
+            raise RecordingError(f"{path}: not begun: {reason}.")
         try:
             self._stream = path.open("xb")
             self._writer = Writer(self._stream)
@@ -124,12 +126,9 @@ class McapFile:
         Raises:
             RecordingError: it cannot be written, or ``keep_free`` is reached; the file is closed then.
         """
-        free = shutil.disk_usage(self.path.parent).free
-        if free < self._keep_free:
+        if reason := self._too_full():
             self.close()
-            raise RecordingError(
-                f"{self.path}: closed, because only {free >> 20} MiB are free on its disk."
-            )
+            raise RecordingError(f"{self.path}: closed: {reason}.")
         try:
             self._writer.flush()  # type: ignore[no-untyped-call]
             os.fdatasync(self._stream.fileno())
@@ -151,6 +150,12 @@ class McapFile:
             self._stream.close()
         except OSError as error:
             raise self._cut(error) from error
+
+    def _too_full(self) -> str:
+        free = shutil.disk_usage(self.path.parent).free
+        if free >= self._keep_free:
+            return ""
+        return f"{free >> 20} MiB are free on its disk, {self._keep_free >> 20} MiB have to stay so"
 
     def _cut(self, error: OSError) -> RecordingError:
         """Leave the file as it was when it was flushed last; return what to raise."""

@@ -180,7 +180,7 @@ class Tap:
 
     def __init__(self, runtime: Runtime, wanted: Wanted) -> None:
         self.anew = True
-        """Whether the state was set since the last tick that was noted."""
+        """Whether the state was set since the last tick."""
         self.network_tick = 0
         self._runtime = runtime
         self._wanted = wanted
@@ -217,12 +217,12 @@ class Tap:
         """Return the runtime's action, and note the tick."""
         runtime, wanted = self._runtime, self._wanted
         ticks, self.network_tick = self.network_tick, self.network_tick + 1
+        anew, self.anew = self.anew, False
         if not wanted.ticks:
             return runtime.step(observation)
-        before = runtime.state if self.anew or wanted.state else None
-        gain, anew = runtime.plasticity_gain, self.anew
+        before = runtime.state if anew or wanted.state else None
+        gain = runtime.plasticity_gain
         action = runtime.step(observation)
-        self.anew = False
         self._seen = Seen(ticks, gain, anew, before, observation.copy(), action.copy())
         return action
 

@@ -1,30 +1,41 @@
 """The topics from which a run can be replayed: observation and action of every tick, and the weights.
 
-Nothing is noted or published unless somebody subscribes, and then only after the command has left.
+Nothing is noted or published unless somebody subscribes. The control thread only notes; messages are made
+and published by a thread of their own, while the control thread waits for its next tick.
 """
 
 from __future__ import annotations
 
+import functools
+import queue
+import threading
+import traceback
 from array import array
+from typing import Any
 
 import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout
 
 from ..plasticity import Array
 from ..recording import FRONT, Labels, Moment, Tap, Wanted, labels_of, parts_of
-from ..runtime.base import State
 from .loop import ControlLoop
 from .values import Loaded, Phase
 
 HISTORY = {"observation": 200, "action": 200, "weights": 50}
-"""Messages that are kept for a listener who lags behind, as in lock-step one may."""
+"""Topic -> messages that are kept for a listener who lags behind, as in lock-step one may."""
+
+MAX_WAITING = (
+    1000  # ticks that may wait to be published; those beyond are lost, which a replay notices
+)
+ACKNOWLEDGE_TIMEOUT = 0.1  # s, how long the last weights may take to arrive
 
 
 class NetworkTopics:
     """Publishes ``~/observation``, ``~/action`` and ``~/weights``.
-
-    All calls come from the control thread, but the first two and the last one.
 
     Args:
         node: publishes.
@@ -37,15 +48,30 @@ class NetworkTopics:
         self._node = node
         self._every = every
         self._runtime = runtime
+        self._wanted = Wanted()
+        self._subscribers = dict.fromkeys(HISTORY, 0)
+        self._newcomer = False
+        self._tick = 0
+        self._open: Tap | None = None  # whose run has to be closed by its last weights
+        self._labels: dict[str, Labels] = {}  # of the rule in force, by its sha256
+        self._waiting: queue.SimpleQueue[tuple[Loaded, Moment, dict[str, Array]] | None] = (
+            queue.SimpleQueue()
+        )
+        group = MutuallyExclusiveCallbackGroup()
         self._publishers = {
-            name: node.create_publisher(Float64MultiArray, f"~/{name}", depth)
+            name: node.create_publisher(
+                Float64MultiArray,
+                f"~/{name}",
+                depth,
+                callback_group=group,
+                event_callbacks=PublisherEventCallbacks(
+                    matched=functools.partial(self._on_matched, name)
+                ),
+            )
             for name, depth in HISTORY.items()
         }
-        self._labels: dict[str, Labels] = {}  # by the sha256 of the rule
-        self._wanted = Wanted()
-        self._heard = 0  # how many subscribe
-        self._tick = 0
-        self._open: tuple[Tap, str] | None = None  # whose run has to be closed
+        self._thread = threading.Thread(target=self._run, name="network topics", daemon=True)
+        self._thread.start()
 
     def tap(self, loaded: Loaded) -> Loaded:
         """Have the ticks of a rule noted from now on; return the rule."""
@@ -53,62 +79,72 @@ class NetworkTopics:
         return loaded
 
     def publish(self, loop: ControlLoop, stamp: int) -> None:
-        """Publish what the last tick of a loop has brought.
+        """Have published what the last tick of a loop has brought; for the control thread.
 
         Args:
             loop: whose rules were given to :meth:`tap`.
             stamp: of the reading that was answered, ns.
         """
-        ran = loop.ran
+        ran, wanted = loop.ran, self._wanted
         tap = ran.controller.runtime
         if not isinstance(tap, Tap):
             return
         seen = tap.take()
         if seen is not None:
-            labels = self._labels_of(ran)
             moment = Moment(stamp, self._tick, seen.network_tick, seen.gain, seen.anew)
-            if seen.before is not None:
-                self._send_state(labels, moment, seen.before)
-            self._send("observation", labels, moment, seen.observation)
-            self._send("action", labels, moment, seen.action)
+            arrays = {} if seen.before is None else {"weights": parts_of(seen.before)}
+            arrays |= {"observation": seen.observation, "action": seen.action}
+            self._have_sent(ran, moment, arrays)
             self._tick += 1
-            self._open = tap, ran.sha256
+            self._open = tap
+            wanted.state = self._every > 0 and self._tick % self._every == 0
         elif self._open is not None and loop.status.phase is not Phase.RUN:
-            if self._open[0] is tap and not tap.anew:
-                gain = tap.plasticity_gain
-                moment = Moment(stamp, self._tick, tap.network_tick, gain, anew=False)
-                self._send_state(self._labels_of(ran), moment, tap.state)
+            if self._open is tap and not tap.anew:
+                gain, ticks = tap.plasticity_gain, tap.network_tick
+                moment = Moment(stamp, self._tick, ticks, gain, anew=False)
+                self._have_sent(ran, moment, {"weights": parts_of(tap.state)})
             self._open = None
-        self._listen(ticked=seen is not None)
+        wanted.ticks = any(self._subscribers.values())
+        if self._newcomer:  # who needs weights to begin with
+            self._newcomer, wanted.state = False, True
 
     def close(self) -> None:
-        """Publish no more."""
+        """Publish what waits, and no more."""
+        self._waiting.put(None)
+        self._thread.join(timeout=ACKNOWLEDGE_TIMEOUT)
+        if self._subscribers["weights"] and self._node.context.ok():
+            timeout = Duration(nanoseconds=round(ACKNOWLEDGE_TIMEOUT * 1e9))
+            self._publishers["weights"].wait_for_all_acked(timeout)
         for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
 
-    def _listen(self, *, ticked: bool) -> None:
-        """Say what is wanted of the next tick."""
-        before, wanted = self._heard, self._wanted
-        self._heard = sum(p.get_subscription_count() for p in self._publishers.values())
-        wanted.ticks = self._heard > 0
-        # Whoever has just come needs weights to begin with, at the next tick, not the next command.
-        asked = wanted.state and not ticked
-        due = self._every > 0 and self._tick % self._every == 0
-        wanted.state = asked or due or self._heard > before
+    def _on_matched(self, name: str, info: Any) -> None:  # noqa: ANN401 - rclpy names no type for it
+        self._subscribers[name] = info.current_count
+        if info.current_count_change > 0:
+            self._newcomer = True
 
-    def _labels_of(self, loaded: Loaded) -> Labels:
-        key = loaded.sha256
+    def _have_sent(self, ran: Loaded, moment: Moment, arrays: dict[str, Array]) -> None:
+        if self._waiting.qsize() < MAX_WAITING:
+            self._waiting.put((ran, moment, arrays))
+
+    def _run(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            try:
+                self._send(*item)
+            except Exception:
+                if not self._node.context.ok():
+                    return
+                self._node.get_logger().error(traceback.format_exc())
+
+    def _send(self, ran: Loaded, moment: Moment, arrays: dict[str, Array]) -> None:
+        key = ran.sha256
         if key not in self._labels:
-            self._labels = {key: labels_of(loaded.rule, self._runtime)}
-        return self._labels[key]
-
-    def _send_state(self, labels: Labels, moment: Moment, state: State) -> None:
-        self._send("weights", labels, moment, parts_of(state))
-
-    def _send(self, name: str, labels: Labels, moment: Moment, values: Array) -> None:
-        size = values.size
-        dimension = MultiArrayDimension(label=getattr(labels, name), size=size, stride=size)
-        layout = MultiArrayLayout(dim=[dimension], data_offset=len(FRONT))
-        data = array("d", moment.front())
-        data.frombytes(values.astype(np.float64).tobytes())
-        self._publishers[name].publish(Float64MultiArray(layout=layout, data=data))
+            self._labels = {key: labels_of(ran.rule, self._runtime)}
+        front = moment.front()
+        for name, values in arrays.items():
+            label, size = getattr(self._labels[key], name), values.size
+            dimension = MultiArrayDimension(label=label, size=size, stride=size)
+            layout = MultiArrayLayout(dim=[dimension], data_offset=len(FRONT))
+            data = array("d", front)
+            data.frombytes(values.astype(np.float64).tobytes())
+            self._publishers[name].publish(Float64MultiArray(layout=layout, data=data))

@@ -185,7 +185,7 @@ def test_space_that_has_to_stay_free_ends_the_file_with_its_index(tmp_path, monk
     file.write(number, 1, b"\x00\x01\x00\x00" + (7).to_bytes(8, "little"))
     usage = mcap_file.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(mcap_file.shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(RecordingError, match="only 0 MiB are free"):
+    with pytest.raises(RecordingError, match="closed: 0 MiB are free on its disk, 1 MiB have"):
         file.flush()
     with path.open("rb") as stream:
         assert make_reader(stream).get_summary().statistics.message_count == 1
