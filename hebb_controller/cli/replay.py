@@ -12,8 +12,9 @@ import click
 import numpy as np
 
 from ..errors import RecordingError
-from ..recording import Checkpoint, Recording, Replay, replay_to_rounding
-from ..recording import replay as run_again
+from ..recording import Checkpoint, Recording
+from ..replay import Replay, replay_to_rounding
+from ..replay import replay as run_again
 from ..rule import Rule
 from ..rule_file import load_rule
 from ..runtime.base import Runtime

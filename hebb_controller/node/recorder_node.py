@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -32,10 +32,12 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool, Float64MultiArray
 
-from ..errors import HebbError, ParameterError
-from ..mcap_file import SUFFIX, McapFile
+from ..errors import HebbError, MissingExtraError, ParameterError
 from ..stop_signals import stop_event
 from .message_definitions import definition
+
+if TYPE_CHECKING:
+    from ..mcap_file import McapFile
 
 NODE = "recorder_node"
 MAX_WAITING = 64 * 1024 * 1024  # bytes that may wait for the disk
@@ -162,6 +164,10 @@ class RecorderNode(Node):
     """
 
     def __init__(self) -> None:
+        try:
+            from ..mcap_file import SUFFIX, McapFile
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(error.name or "mcap", "record") from error
         super().__init__(NODE)
         for name, (default, text) in PARAMETERS.items():
             descriptor = ParameterDescriptor(description=text, read_only=True)

@@ -18,7 +18,8 @@ from mcap_ros2.decoder import DecoderFactory
 
 from hebb_controller.mcap_file import read_recording
 from hebb_controller.node.processes import RECORDER, NodeProcess
-from hebb_controller.recording import Checkpoint, Tick, replay
+from hebb_controller.recording import Checkpoint, Tick
+from hebb_controller.replay import replay
 from hebb_controller.rule_file import load_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 

@@ -44,7 +44,8 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "rule_file": (RULE, frozenset()),
     "signature": (frozenset({"errors"}), frozenset({"cryptography"})),
     "rule_diff": (RULE, frozenset()),
-    "recording": (RUN | {"rounding"}, frozenset()),
+    "recording": (RUN, frozenset()),
+    "replay": (RUN | {"recording", "rounding"}, frozenset()),
     "mcap_file": (BASE | {"recording"}, frozenset({"mcap"})),
     "onnx_export": (RULE, frozenset({"onnx"})),
     "runtime": (RUN | {"onnx_export"}, frozenset({"onnx", "onnxruntime"})),
@@ -74,7 +75,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "cli": (
         TICK
         | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "pictures", "plots", "train"}
-        | {"golden", "mcap_file", "node.bench", "onnx_export", "recording", "rule_diff"},
+        | {"golden", "mcap_file", "node.bench", "onnx_export", "recording", "replay", "rule_diff"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
 }

@@ -20,9 +20,8 @@ from hebb_controller.recording import (
     Tick,
     Wanted,
     labels_of,
-    replay,
-    replay_to_rounding,
 )
+from hebb_controller.replay import replay, replay_to_rounding
 from hebb_controller.rule_file import load_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 from hebb_controller.share import shipped
