@@ -6,17 +6,15 @@ and published by a thread of their own, while the control thread waits for its n
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import queue
 import threading
+import time
 import traceback
 from array import array
-from typing import Any
 
 import numpy as np
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.duration import Duration
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout
 
@@ -28,9 +26,8 @@ from .values import Loaded, Phase
 HISTORY = {"observation": 200, "action": 200, "weights": 50}
 """Topic -> messages that are kept for a listener who lags behind, as in lock-step one may."""
 
-MAX_WAITING = (
-    1000  # ticks that may wait to be published; those beyond are lost, which a replay notices
-)
+MAX_WAITING = 1000  # ticks that may wait to be published; a replay notices those that are lost
+LOOK_PERIOD = 0.1  # s between two looks at who listens
 ACKNOWLEDGE_TIMEOUT = 0.1  # s, how long the last weights may take to arrive
 
 
@@ -49,25 +46,16 @@ class NetworkTopics:
         self._every = every
         self._runtime = runtime
         self._wanted = Wanted()
-        self._subscribers = dict.fromkeys(HISTORY, 0)
-        self._newcomer = False
+        self._listeners = 0
+        self._newcomer = self._closing = False
         self._tick = 0
         self._open: Tap | None = None  # whose run has to be closed by its last weights
         self._labels: dict[str, Labels] = {}  # of the rule in force, by its sha256
         self._waiting: queue.SimpleQueue[tuple[Loaded, Moment, dict[str, Array]] | None] = (
             queue.SimpleQueue()
         )
-        group = MutuallyExclusiveCallbackGroup()
         self._publishers = {
-            name: node.create_publisher(
-                Float64MultiArray,
-                f"~/{name}",
-                depth,
-                callback_group=group,
-                event_callbacks=PublisherEventCallbacks(
-                    matched=functools.partial(self._on_matched, name)
-                ),
-            )
+            name: node.create_publisher(Float64MultiArray, f"~/{name}", depth)
             for name, depth in HISTORY.items()
         }
         self._thread = threading.Thread(target=self._run, name="network topics", daemon=True)
@@ -104,37 +92,48 @@ class NetworkTopics:
                 moment = Moment(stamp, self._tick, ticks, gain, anew=False)
                 self._have_sent(ran, moment, {"weights": parts_of(tap.state)})
             self._open = None
-        wanted.ticks = any(self._subscribers.values())
+        wanted.ticks = self._listeners > 0
         if self._newcomer:  # who needs weights to begin with
             self._newcomer, wanted.state = False, True
 
     def close(self) -> None:
         """Publish what waits, and no more."""
+        self._closing = True
         self._waiting.put(None)
         self._thread.join(timeout=ACKNOWLEDGE_TIMEOUT)
-        if self._subscribers["weights"] and self._node.context.ok():
+        if self._listeners and self._node.context.ok():
             timeout = Duration(nanoseconds=round(ACKNOWLEDGE_TIMEOUT * 1e9))
             self._publishers["weights"].wait_for_all_acked(timeout)
         for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
-
-    def _on_matched(self, name: str, info: Any) -> None:  # noqa: ANN401 - rclpy names no type for it
-        self._subscribers[name] = info.current_count
-        if info.current_count_change > 0:
-            self._newcomer = True
 
     def _have_sent(self, ran: Loaded, moment: Moment, arrays: dict[str, Array]) -> None:
         if self._waiting.qsize() < MAX_WAITING:
             self._waiting.put((ran, moment, arrays))
 
     def _run(self) -> None:
-        while (item := self._waiting.get()) is not None:
-            try:
-                self._send(*item)
-            except Exception:
-                if not self._node.context.ok():
-                    return
+        next_look = 0.0
+        try:
+            while True:
+                # Events of rclpy would tell it, too, but a publisher that has one cannot be destroyed
+                # safely beside a running executor.
+                if (now := time.monotonic()) >= next_look:
+                    next_look = now + LOOK_PERIOD
+                    listeners = self._count()
+                    self._newcomer |= listeners > self._listeners
+                    self._listeners = listeners
+                with contextlib.suppress(queue.Empty):
+                    item = self._waiting.get(timeout=LOOK_PERIOD)
+                    if item is None:
+                        return
+                    self._send(*item)
+        except Exception:
+            self._listeners = 0
+            if self._node.context.ok() and not self._closing:
                 self._node.get_logger().error(traceback.format_exc())
+
+    def _count(self) -> int:
+        return sum(publisher.get_subscription_count() for publisher in self._publishers.values())
 
     def _send(self, ran: Loaded, moment: Moment, arrays: dict[str, Array]) -> None:
         key = ran.sha256
