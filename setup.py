@@ -65,7 +65,7 @@ EXTRAS = {
     "ray": ["ray>=2.9"],
     "plot": ["matplotlib>=3.7", "pillow>=10"],
     "sign": ["cryptography>=42"],
-    "record": ["mcap>=1.1", "mcap-ros2-support>=0.5"],
+    "record": ["mcap>=1.5", "mcap-ros2-support>=0.5.7"],
     "ros": [f"ros-kilted-{name}; {HAS_ROS_WHEELS}" for name in ROS_WHEELS],
 }
 EXTRAS["all"] = sorted({need for needs in EXTRAS.values() for need in needs})
@@ -136,6 +136,7 @@ setup(
         "console_scripts": [
             "hebb = hebb_controller.cli:main",
             "controller_node = hebb_controller.node.controller_node:main",
+            "recorder_node = hebb_controller.node.recorder_node:main",
             "sim_node = hebb_sim.sim_node:main",
         ],
     },

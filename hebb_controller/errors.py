@@ -6,6 +6,7 @@ that a caller would expect::
     HebbError
     ├── RobotSpecError (ValueError)      a robot spec is unreadable, incomplete or inconsistent
     ├── RuleFileError (ValueError)       a rule file is unreadable, malformed or not finite
+    ├── RecordingError (ValueError)      a recording is unreadable, or cannot be written or replayed
     ├── SignatureError (ValueError)      a file that has to be signed is not, or not by a trusted key
     ├── ContractError (ValueError)       a rule and a robot do not belong together
     ├── ShapeError (ValueError)          an array disagrees with the sizes that were declared
@@ -31,6 +32,10 @@ class RobotSpecError(HebbError, ValueError):
 
 class RuleFileError(HebbError, ValueError):
     """A rule file is unreadable, malformed or holds numbers that are not finite."""
+
+
+class RecordingError(HebbError, ValueError):
+    """A recording is unreadable, of another network, or cannot be written."""
 
 
 class SignatureError(HebbError, ValueError):

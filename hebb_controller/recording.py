@@ -1,103 +1,191 @@
-"""What a network saw and did, tick by tick, and whether it does the same again.
+"""What a network saw and did, tick by tick.
 
-One ``.recording.safetensors`` file: a JSON document under the header's key ``hebb_recording``, and
-per tick the observation, the plasticity gain, the action, and a digest of the weights afterwards.
+A recording is a sequence of :class:`Tick` and :class:`Checkpoint`, as they stand on the topics
+``observation``, ``action`` and ``weights``. ``docs/recording.md`` has the layout of the messages.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from .errors import RuleFileError, ShapeError
-from .json_fields import decode, parse_json
+from .errors import RecordingError
+from .observation import channel_slices
 from .plasticity import Array
 from .rule import Rule
 from .runtime.base import Runtime, State
-from .tensor_file import Layout, read_file, split, write_file
 
-FORMAT_VERSION = 1
-LAYOUT = Layout(
-    what="a recording",
-    suffix=".recording.safetensors",
-    key="hebb_recording",
-    max_bytes=64 * 1024 * 1024,
-    dtypes={"F32": "<f4", "F64": "<f8", "U8": "|u1", "I64": "<i8"},
-)
-DIGEST_BYTES = hashlib.sha256().digest_size
+FRONT = ("sec", "nanosec", "tick", "network_tick", "gain", "anew")
+"""What stands in the padding in front of every array: ``layout.data_offset`` elements."""
 
-# Per tick and for the end: type and number of axes.
-_TENSORS: Mapping[str, tuple[type[np.generic], int]] = {
-    "observation": (np.float32, 2),
-    "gain": (np.float64, 1),
-    "action": (np.float32, 2),
-    "digest": (np.uint8, 2),
-    "final": (np.float32, 1),
-}
-_STATE = "state."
+PARTS = ("weights", "initial", "trace")
+"""The parts of a checkpoint's array, one after the other."""
 
 
 @dataclass(frozen=True)
-class RecordingHeader:
-    """The JSON document of a recording.
+class Moment:
+    """When something was recorded.
 
     Attributes:
-        format_version: version of this layout.
+        stamp: of the reading, ns.
+        tick: of the network, counted by who recorded: the next one of a run has the next number.
+        network_tick: ticks that the network had made by then since its weights were drawn.
+        gain: plasticity gain of the tick.
+        anew: whether the network's state was set from outside since the tick before.
+    """
+
+    stamp: int
+    tick: int
+    network_tick: int
+    gain: float
+    anew: bool
+
+    def front(self) -> list[float]:
+        """Return the numbers that stand in front of an array, as in ``FRONT``: all are exact."""
+        sec, nanosec = divmod(self.stamp, 1_000_000_000)
+        return [sec, nanosec, self.tick, self.network_tick, self.gain, self.anew]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A tick: what the network saw, and did."""
+
+    moment: Moment
+    observation: Array
+    action: Array
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a network before the tick of its moment.
+
+    Attributes:
+        moment: of the tick; at the end of a run, of the one that would have followed.
         rule_sha256: of the rule file, in hexadecimal.
         runtime: what ran it.
         numpy: its version; bits are promised on the same build only.
-        tick_period: s.
+        parts: weights, initial weights and trace, one after the other.
     """
 
-    format_version: int
+    moment: Moment
     rule_sha256: str
     runtime: str
     numpy: str
-    tick_period: float
+    parts: Array
+
+    def state(self, rule: Rule) -> State:
+        """Return the state, for a runtime of the rule.
+
+        Raises:
+            RecordingError: it is of a network of another size.
+        """
+        sizes = (rule.n_synapses, rule.n_synapses, sum(rule.header.layer_sizes))
+        if self.parts.shape != (sum(sizes),):
+            raise RecordingError(
+                f"the recording is of another network: recorded are {self.parts.size} numbers of "
+                f"state, the rule has {sum(sizes)}."
+            )
+        arrays = np.split(self.parts, np.cumsum(sizes)[:-1])
+        tick = np.array(self.moment.network_tick, dtype=np.int64)
+        return {**dict(zip(PARTS, arrays, strict=True)), "tick": tick}
+
+    def weights(self, rule: Rule) -> Array:
+        """Return the weights, (n_synapses,).
+
+        Raises:
+            RecordingError: it is of a network of another size.
+        """
+        return np.asarray(self.state(rule)["weights"], dtype=np.float32)
+
+
+Recording = Sequence[Tick | Checkpoint]
+"""In the order in which things happened."""
+
+
+def parts_of(state: State) -> Array:
+    """Return weights, initial weights and trace of a state, one after the other."""
+    return np.concatenate([np.asarray(state[name], dtype=np.float32) for name in PARTS])
+
+
+class Labels(NamedTuple):
+    """What stands in ``layout.dim[0].label`` on each topic."""
+
+    observation: str
+    action: str
+    weights: str
+
+
+def labels_of(rule: Rule, runtime: str) -> Labels:
+    """Return the labels of a rule's arrays: channels with their sizes, joints, and what the state is of.
+
+    Args:
+        rule: as it was loaded.
+        runtime: name of what runs it.
+    """
+    contract = rule.header.contract
+    slices = channel_slices(contract.channels, len(contract.joints))
+    facts = f"rule={rule.sha256}; runtime={runtime}; numpy={np.__version__}"
+    return Labels(
+        ",".join(f"{name}[{part.stop - part.start}]" for name, part in slices.items()),
+        ",".join(joint.name for joint in contract.joints),
+        f"{','.join(PARTS)}; {facts}",
+    )
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A stretch of a run.
+class Seen:
+    """What a tap noted of one tick.
 
     Attributes:
-        header: the JSON document.
-        state: of the runtime before the first tick.
-        observation: (T, n_observation).
-        gain: (T,) plasticity gain in force.
-        action: (T, n_action).
-        digest: (T, 32) sha256 of the weights after the tick: float32, little-endian.
-        final: (n_synapses,) weights after the last tick.
+        network_tick: ticks before it.
+        gain: in force.
+        anew: whether the state was set since the tick before.
+        before: state before the tick, where it was asked for or is new.
+        observation, action: of the tick.
     """
 
-    header: RecordingHeader
-    state: State
+    network_tick: int
+    gain: float
+    anew: bool
+    before: State | None
     observation: Array
-    gain: npt.NDArray[np.float64]
     action: Array
-    digest: npt.NDArray[np.uint8]
-    final: Array
 
 
-class Recorder:
+@dataclass
+class Wanted:
+    """What taps shall note; it may change from tick to tick.
+
+    Attributes:
+        ticks: whether they note anything.
+        state: whether the state before the next tick is noted, also where it was not set.
+    """
+
+    ticks: bool = False
+    state: bool = False
+
+
+class Tap:
     """A :class:`~hebb_controller.runtime.base.Runtime` that notes what another one sees and does.
 
-    A recording begins with every reset and every state that is restored.
-
     Args:
-        runtime: does the work; its state has ``weights``.
+        runtime: does the work.
+        wanted: what is noted; shared by the taps of one controller.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, wanted: Wanted) -> None:
+        self.anew = True
+        """Whether the state was set since the last tick."""
+        self.network_tick = 0
         self._runtime = runtime
-        self._begin()
+        self._wanted = wanted
+        self._seen: Seen | None = None
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._runtime, name)
 
     @property
     def plasticity_gain(self) -> float:
@@ -114,205 +202,82 @@ class Recorder:
         return self._runtime.state
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Start a run, and a recording."""
+        """Start a run."""
         self._runtime.reset(rng)
-        self._begin()
+        self.network_tick, self.anew, self._seen = 0, True, None
 
     def restore(self, state: State) -> None:
-        """Take a state, and start a recording."""
+        """Take a state."""
         self._runtime.restore(state)
-        self._begin()
+        self.network_tick, self.anew, self._seen = int(state["tick"]), True, None
 
     def step(self, observation: Array) -> Array:
-        """Return the runtime's action, and note both."""
-        gain = self._runtime.plasticity_gain
-        action = self._runtime.step(observation)
-        self._rows.append((observation.copy(), gain, action.copy(), _digest(self._runtime.state)))
+        """Return the runtime's action, and note the tick."""
+        runtime, wanted = self._runtime, self._wanted
+        ticks, self.network_tick = self.network_tick, self.network_tick + 1
+        anew, self.anew = self.anew, False
+        if not wanted.ticks:
+            return runtime.step(observation)
+        before = runtime.state if anew or wanted.state else None
+        gain = runtime.plasticity_gain
+        action = runtime.step(observation)
+        self._seen = Seen(ticks, gain, anew, before, observation.copy(), action.copy())
         return action
 
-    def recording(self, rule: Rule, runtime: str = "numpy") -> Recording:
-        """Return what was recorded.
-
-        Args:
-            rule: the one that was run, as it was loaded.
-            runtime: name of what ran it.
-
-        Raises:
-            RuleFileError: there was no tick.
-        """
-        if not self._rows:
-            raise RuleFileError("nothing was recorded: the network did not tick.")
-        header = RecordingHeader(
-            format_version=FORMAT_VERSION,
-            rule_sha256=rule.sha256,
-            runtime=runtime,
-            numpy=np.__version__,
-            tick_period=rule.header.tick_period,
-        )
-        observation, gain, action, digest = zip(*self._rows, strict=True)
-        return Recording(
-            header,
-            state=self._start,
-            observation=np.array(observation, dtype=np.float32),
-            gain=np.array(gain, dtype=np.float64),
-            action=np.array(action, dtype=np.float32),
-            digest=np.frombuffer(b"".join(digest), np.uint8).reshape(-1, DIGEST_BYTES),
-            final=np.array(self._runtime.state["weights"], dtype=np.float32),
-        )
-
-    def _begin(self) -> None:
-        self._start = self._runtime.state
-        self._rows: list[tuple[Array, float, Array, bytes]] = []
+    def take(self) -> Seen | None:
+        """Return what was noted of the last tick, once."""
+        seen, self._seen = self._seen, None
+        return seen
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The first tick that differs.
+class Recorder(Tap):
+    """A tap that keeps everything since the last reset.
 
-    Attributes:
-        tick: counted from 0.
-        action: whether the action differs.
-        weights: whether the weights differ that the tick leaves.
-        action_difference: largest |difference| of an action's elements; None where it is not finite.
+    Args:
+        runtime: does the work.
+        rule: the one that it runs, as it was loaded.
+        every: ticks between two checkpoints.
+        name: of the runtime.
     """
 
-    tick: int
-    action: bool
-    weights: bool
-    action_difference: float | None
+    def __init__(
+        self, runtime: Runtime, rule: Rule, *, every: int = 50, name: str = "numpy"
+    ) -> None:
+        super().__init__(runtime, Wanted(ticks=True))
+        self._rule = rule
+        self._every = every
+        self._name = name
+        self._period = round(rule.header.tick_period * 1e9)
+        self._events: list[Tick | Checkpoint] = []
+        self._count = 0
 
+    def reset(self, rng: np.random.Generator) -> None:
+        """Start a run, and a recording."""
+        super().reset(rng)
+        self._events.clear()
+        self._count = 0
 
-@dataclass(frozen=True)
-class Replay:
-    """How a replay went.
+    def step(self, observation: Array) -> Array:
+        """Return the runtime's action, and keep the tick."""
+        self._wanted.state = self._count % self._every == 0
+        action = super().step(observation)
+        seen = self.take()
+        if seen is not None:
+            moment = self._moment(seen.network_tick, seen.gain, anew=seen.anew)
+            if seen.before is not None:
+                self._events.append(self._checkpoint(moment, seen.before))
+            self._events.append(Tick(moment, seen.observation, seen.action))
+            self._count += 1
+        return action
 
-    Attributes:
-        ticks: of the recording.
-        first: the first difference; None if all is the same, bit for bit.
-        final_difference: largest |difference| of a weight after the last tick; None where it is not
-            finite.
-    """
+    def recording(self) -> Recording:
+        """Return what was recorded, a checkpoint at its end."""
+        moment = self._moment(self.network_tick, self.plasticity_gain, anew=False)
+        return [*self._events, self._checkpoint(moment, self.state)]
 
-    ticks: int
-    first: Difference | None
-    final_difference: float | None
+    def _moment(self, network_tick: int, gain: float, *, anew: bool) -> Moment:
+        return Moment(self._count * self._period, self._count, network_tick, gain, anew)
 
-    @property
-    def same(self) -> bool:
-        """Whether nothing differs."""
-        return self.first is None
-
-
-def replay_recording(recording: Recording, runtime: Runtime) -> Replay:
-    """Return whether a runtime does again what was recorded, from the same state on.
-
-    It sees the recorded observations; its weights go their own way.
-
-    Raises:
-        RuleFileError: the recording is of a network of another shape.
-    """
-    first = None
-    try:
-        runtime.restore(recording.state)
-        for tick, observation in enumerate(recording.observation):
-            runtime.plasticity_gain = float(recording.gain[tick])
-            recorded = recording.action[tick]
-            with np.errstate(all="ignore"):  # what it leads to is compared
-                action = runtime.step(observation)
-            _same_shape(action, recorded)
-            if first is None:
-                other_action = action.tobytes() != recorded.tobytes()
-                other_weights = _digest(runtime.state) != recording.digest[tick].tobytes()
-                if other_action or other_weights:
-                    apart = _largest_difference(action, recorded)
-                    first = Difference(tick, other_action, other_weights, apart)
-        weights = runtime.state["weights"]
-        _same_shape(weights, recording.final)
-    except ShapeError as error:
-        raise RuleFileError(f"the recording is of another network: {error}") from error
-    if first is None and weights.tobytes() != recording.final.tobytes():
-        raise RuleFileError("the recording contradicts itself: final weights and digests differ.")
-    return Replay(len(recording.observation), first, _largest_difference(weights, recording.final))
-
-
-def save_recording(recording: Recording, path: str | Path) -> None:
-    """Write a recording.
-
-    Raises:
-        RuleFileError: the name does not end in ``.recording.safetensors``, it would be too large to
-            be read, or it cannot be written.
-    """
-    tensors = {name: getattr(recording, name) for name in _TENSORS}
-    state = {f"{_STATE}{name}": array for name, array in recording.state.items()}
-    document = json.dumps(dataclasses.asdict(recording.header))
-    write_file(Path(path), LAYOUT, document, {**tensors, **state})
-
-
-def load_recording(path: str | Path) -> Recording:
-    """Return the recording in a file, validated.
-
-    Raises:
-        RuleFileError: the file is missing, not a recording, or malformed.
-    """
-    where = str(path)
-    document, tensors = split(read_file(Path(path), LAYOUT), LAYOUT, where)
-    header = decode(RecordingHeader, parse_json(document.encode(), where), where)
-    assert isinstance(header, RecordingHeader)  # noqa: S101 - for the type checker
-    if header.format_version != FORMAT_VERSION:
-        raise RuleFileError(
-            f"{where}: format_version is {header.format_version}; this release reads "
-            f"{FORMAT_VERSION}. Mend: update hebb_controller."
-        )
-    state = {
-        name.removeprefix(_STATE): tensor
-        for name, tensor in sorted(tensors.items())
-        if name.startswith(_STATE)
-    }
-    known = {name: tensor for name, tensor in tensors.items() if not name.startswith(_STATE)}
-    for name in (*_TENSORS, *known):
-        if name not in known:
-            raise RuleFileError(f"{where}: '{name}' is missing.")
-        if name not in _TENSORS:
-            raise RuleFileError(
-                f"{where}: tensor {name[:40]!r} is unknown. Known: {', '.join(_TENSORS)}, state.…"
-            )
-        dtype, axes = _TENSORS[name]
-        if known[name].dtype != dtype or known[name].ndim != axes:
-            raise RuleFileError(f"{where}: '{name}' must be {dtype.__name__} with {axes} axes.")
-    for name, tensor in state.items():
-        dtype = np.float32 if tensor.ndim else np.int64
-        if tensor.dtype != dtype:
-            raise RuleFileError(f"{where}: state {name[:40]!r} must be {dtype.__name__}.")
-    ticks = len(known["observation"])
-    if ticks == 0 or any(len(known[n]) != ticks for n in ("gain", "action", "digest")):
-        raise RuleFileError(
-            f"{where}: observation, gain, action and digest must have a row per tick, at least one."
-        )
-    if known["digest"].shape[1] != DIGEST_BYTES:
-        raise RuleFileError(f"{where}: 'digest' must have {DIGEST_BYTES} bytes a tick.")
-    if not np.isfinite(known["gain"]).all():
-        raise RuleFileError(f"{where}: 'gain' must be finite.")
-    return Recording(
-        header,
-        state,
-        observation=known["observation"].astype(np.float32, copy=False),
-        gain=known["gain"].astype(np.float64, copy=False),
-        action=known["action"].astype(np.float32, copy=False),
-        digest=known["digest"].astype(np.uint8, copy=False),
-        final=known["final"].astype(np.float32, copy=False),
-    )
-
-
-def _digest(state: State) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(state["weights"], dtype="<f4").tobytes()).digest()
-
-
-def _same_shape(ours: npt.NDArray[np.generic], recorded: npt.NDArray[np.generic]) -> None:
-    if ours.shape != recorded.shape:
-        raise ShapeError(f"recorded are {recorded.shape}, the rule has {ours.shape}.")
-
-
-def _largest_difference(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> float | None:
-    with np.errstate(invalid="ignore", over="ignore"):
-        largest = float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max())
-    return largest if np.isfinite(largest) else None
+    def _checkpoint(self, moment: Moment, state: State) -> Checkpoint:
+        parts = parts_of(state)
+        return Checkpoint(moment, self._rule.sha256, self._name, np.__version__, parts)

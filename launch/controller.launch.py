@@ -7,8 +7,8 @@ from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, RegisterEv
 from launch.conditions import IfCondition
 from launch.events import matches_action
 from launch.events.process import ProcessExited
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
@@ -64,6 +64,16 @@ def generate_launch_description() -> LaunchDescription:
             )
         )
 
+    # It may end by itself, when its disk is full: the robot walks on.
+    recorder = Node(
+        package="hebb_controller",
+        executable="recorder_node",
+        name="recorder_node",
+        namespace=LaunchConfiguration("namespace"),
+        output="screen",
+        parameters=[{"record": ParameterValue(LaunchConfiguration("record"), value_type=str)}],
+        condition=IfCondition(NotEqualsSubstitution(LaunchConfiguration("record"), "")),
+    )
     autostart = IfCondition(LaunchConfiguration("autostart"))
     activate = OnStateTransition(
         target_lifecycle_node=controller,
@@ -96,8 +106,14 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="true",
                 description="Whether to configure and activate the node.",
             ),
+            DeclareLaunchArgument(
+                "record",
+                default_value="",
+                description="Path of the .mcap file to record to, or of a directory for it; empty for none.",
+            ),
             RegisterEventHandler(activate, condition=autostart),
             RegisterEventHandler(refused),
+            recorder,
             controller,
             EmitEvent(
                 event=ChangeState(

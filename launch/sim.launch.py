@@ -2,6 +2,7 @@
 
     ros2 launch hebb_controller sim.launch.py seed:=3
     ros2 param set /sim_node damage FR:limp
+    ros2 launch hebb_controller sim.launch.py scenario:=limp_leg record:=run.mcap
 
 With ``real_time_factor:=0`` both run in lock-step, as fast as they can.
 """
@@ -24,6 +25,11 @@ ARGUMENTS = {
     "seed": ("0", "Seed of the first pose and of the initial weights.", int),
     "real_time_factor": ("1.0", "Simulated seconds per second; 0 is lock-step.", float),
     "damage": ("none", "Damages from the start, e.g. FR:limp.", str),
+    "scenario": (
+        "",
+        "Shipped scenario, or path of a .yaml file, that happens besides `damage`; empty for none.",
+        str,
+    ),
     "paused": ("false", "Whether to hold the simulation at its start.", bool),
     "duration": ("0.0", "Simulated time after which everything ends, s; 0 for never.", float),
 }
@@ -32,7 +38,11 @@ CONTROLLER_ARGUMENTS = {
         str(SHARE / "rules" / "a1_walk.rule.safetensors"),
         "Path of the rule file that drives the robot.",
     ),
-    "namespace": ("", "Namespace of both nodes and their topics."),
+    "namespace": ("", "Namespace of all nodes and their topics."),
+    "record": (
+        "",
+        "Path of the .mcap file to record to, or of a directory for it; empty for none.",
+    ),
 }
 
 

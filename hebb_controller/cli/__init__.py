@@ -39,6 +39,8 @@ _EXTRAS = {
     "numba": ("numba", "bench"),
     "ray": ("ray", "ray"),
     "tensorboard": ("tensorboard", "tensorboard"),
+    "mcap": ("mcap", "record"),
+    "mcap_ros2": ("mcap-ros2-support", "record"),
 }
 
 

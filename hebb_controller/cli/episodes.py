@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hebb_sim.episode import Condition
 
     from ..record import EpisodeRecord
-    from ..recording import Recording
+    from ..recording import Labels, Recording
 
 # Kinds of damage that are tried, each on every leg in turn.
 DAMAGE_KINDS = ("weak:0.3", "limp", "locked")
@@ -51,11 +51,10 @@ def walk_episodes(
     """
     from hebb_sim.episode import Condition
 
-    from ..recording import LAYOUT, save_recording
-    from ..tensor_file import check_name
-
     if record is not None:
-        check_name(Path(record), LAYOUT)
+        from ..mcap_file import check_name
+
+        check_name(Path(record))
     source()  # fails here, once, if it does not fit
     groups: dict[str, list[Condition]] = {"": [Condition(duration)] * episodes}
     for kind in DAMAGE_KINDS if damage_episodes else ():
@@ -74,7 +73,9 @@ def walk_episodes(
     done = iter([record for part in parts for record in part])
     records = {kind: [next(done) for _ in group] for kind, group in groups.items()}
     if record is not None:
-        save_recording(record_first(tasks[0]), record)
+        from ..mcap_file import write_recording
+
+        write_recording(*record_first(tasks[0]), Path(record))
         click.echo(f"Recording of the first episode: {record}", err=True)
     return records
 
@@ -107,20 +108,20 @@ def run_episodes(task: EpisodesTask) -> list[EpisodeRecord]:
     ]
 
 
-def record_first(task: EpisodesTask) -> Recording:
-    """Return a recording of the first episode of a task, walked once more: the same bits."""
+def record_first(task: EpisodesTask) -> tuple[Recording, Labels]:
+    """Return a recording of the first episode of a task, walked once more: the same bits; its labels."""
     from hebb_sim.episode import EpisodeRunner
 
-    from ..recording import Recorder
+    from ..recording import Recorder, labels_of
     from ..rule_file import load_rule
 
     rule = load_rule(task.controller)
     controller = task.source()
-    recorder = Recorder(controller.runtime)
+    recorder = Recorder(controller.runtime, rule)
     recorder.plasticity_gain = task.plasticity_gain
     controller.runtime = recorder
     EpisodeRunner(task.robot)(controller, task.conditions[0], task.first_seed)
-    return recorder.recording(rule)
+    return recorder.recording(), labels_of(rule, "numpy")
 
 
 def _damages(kind: str, robot: str, count: int) -> list[tuple[object, ...]]:

@@ -99,7 +99,7 @@ SUITE = ("out", "speed_asked", "controls", "pictures")
 @click.option(
     "--record",
     type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE.recording.safetensors",
+    metavar="FILE.mcap",
     help="Write what the network saw and did in the first episode, for `hebb replay`.",
 )
 @workers_option

@@ -5,64 +5,119 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import click
 import numpy as np
 
-from ..errors import HebbError
-from ..recording import Replay, load_recording, replay_recording
+from ..errors import RecordingError
+from ..recording import Checkpoint, Recording
+from ..replay import Replay, replay_to_rounding
+from ..replay import replay as run_again
+from ..rule import Rule
 from ..rule_file import load_rule
+from ..runtime.base import Runtime
 from ..runtime.numpy_runtime import NumpyRuntime
-from .options import example, json_option, rule_argument
-
-RUNTIMES = {"numpy": NumpyRuntime}
+from .options import example, json_option
 
 
-@click.command(epilog=example("hebb replay walk.rule.safetensors walk.recording.safetensors"))
-@rule_argument
+def _onnx(rule: Rule) -> Runtime:
+    from ..runtime.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime.from_rule(rule)
+
+
+RUNTIMES: dict[str, Callable[[Rule], Runtime]] = {"numpy": NumpyRuntime, "onnx": _onnx}
+
+
+@click.command(epilog=example("hebb replay walk.rule.safetensors run.mcap"))
+@click.argument(
+    "rules", nargs=-1, required=True, type=click.Path(dir_okay=False), metavar="RULE..."
+)
 @click.argument("recording", type=click.Path(dir_okay=False))
 @click.option("--any-rule", is_flag=True, help="Also where it was recorded with another rule file.")
+@click.option(
+    "--rounding",
+    is_flag=True,
+    help="Judge each tick that follows recorded weights by what rounding explains, not by bits: for "
+    "recordings of another machine.",
+)
 @json_option
-def replay(rule: str, recording: str, any_rule: bool, as_json: bool) -> None:
-    """Run a rule on recorded observations: are actions and weights the recorded ones, bit for bit?
+def replay(
+    rules: tuple[str, ...], recording: str, any_rule: bool, rounding: bool, as_json: bool
+) -> None:
+    """Run rules on recorded observations: are actions and weights the recorded ones, bit for bit?
 
-    `hebb evaluate --record` makes recordings. Bits are promised on the same build of numpy and the
-    same kind of processor. Exit code 0 if they are the same, 1 if they differ, 2 for bad input.
+    The recording is an MCAP file: of `hebb evaluate --record`, of the launch argument `record`, or of
+    `ros2 bag record -s mcap`. Name every rule that drove. Bits are promised on the same build of numpy
+    and the same kind of processor. Exit code 0 if they are the same, 1 if they differ, 2 for bad input.
     """
-    loaded, recorded = load_rule(rule), load_recording(recording)
-    header = recorded.header
-    if header.rule_sha256 != loaded.sha256 and not any_rule:
-        raise HebbError(
-            f"{recording}: was made with another rule file (sha256 {header.rule_sha256[:12]}…, "
-            f"{rule} has {loaded.sha256[:12]}…). Name that file, or add --any-rule."
+    from ..mcap_file import read_recording
+
+    loaded = {rule.sha256: rule for rule in map(load_rule, rules)}
+    if any_rule and len(loaded) != 1:
+        raise RecordingError("--any-rule needs one rule file: the one that is run on everything.")
+    events = read_recording(Path(recording))
+
+    def rule_of(checkpoint: Checkpoint) -> Rule:
+        if any_rule:
+            return next(iter(loaded.values()))
+        if checkpoint.rule_sha256 not in loaded:
+            raise RecordingError(
+                f"{recording}: was made with another rule file (sha256 "
+                f"{checkpoint.rule_sha256[:12]}…; named are "
+                f"{', '.join(f'{sha256[:12]}…' for sha256 in loaded)}). Name that file, too, or add "
+                f"--any-rule."
+            )
+        return loaded[checkpoint.rule_sha256]
+
+    def runtime_of(checkpoint: Checkpoint) -> tuple[Rule, Runtime]:
+        if checkpoint.runtime not in RUNTIMES:
+            raise RecordingError(
+                f"{recording}: was made by runtime '{checkpoint.runtime}'. "
+                f"Replayed can be: {', '.join(RUNTIMES)}."
+            )
+        rule = rule_of(checkpoint)
+        return rule, RUNTIMES[checkpoint.runtime](rule)
+
+    outcome = replay_to_rounding(events, rule_of) if rounding else run_again(events, runtime_of)
+    if not outcome.ticks:
+        raise RecordingError(
+            f"{recording}: no tick can be run again. Mend: record observation, action and weights from "
+            f"the start of a run on, with weights_every above 0."
         )
-    if header.runtime not in RUNTIMES:
-        raise HebbError(
-            f"{recording}: was made by runtime '{header.runtime}'. "
-            f"Replayed can be: {', '.join(RUNTIMES)}."
-        )
-    outcome = replay_recording(recorded, RUNTIMES[header.runtime](loaded))
+    versions = _versions(events)
     if as_json:
-        versions = {"recorded_numpy": header.numpy, "numpy": np.__version__}
-        report = {"same": outcome.same, **dataclasses.asdict(outcome), **versions}
+        facts = {"recorded_numpy": versions, "numpy": np.__version__}
+        report = {"same": outcome.same, **dataclasses.asdict(outcome), **facts}
         click.echo(json.dumps(report, indent=2))
     else:
-        click.echo(_text(outcome, header.tick_period))
-        if not outcome.same and header.numpy != np.__version__:
-            click.echo(f"recorded with numpy {header.numpy}, this is {np.__version__}")
+        click.echo(_text(outcome, rounding=rounding))
+        if not outcome.same and not rounding and versions != [np.__version__]:
+            click.echo(f"recorded with numpy {', '.join(versions)}, this is {np.__version__}")
     sys.exit(0 if outcome.same else 1)
 
 
-def _text(outcome: Replay, tick_period: float) -> str:
+def _versions(recording: Recording) -> Sequence[str]:
+    return sorted({event.numpy for event in recording if isinstance(event, Checkpoint)})
+
+
+def _text(outcome: Replay, *, rounding: bool) -> str:
+    lines = []
     if outcome.first is None:
-        return f"the same: {outcome.ticks} ticks, every action and every weight"
-    first = outcome.first
-    lines = [
-        f"differs from tick {first.tick} of {outcome.ticks} on (at {first.tick * tick_period:g} s):"
-    ]
-    if first.action:
-        lines.append(f"  its action differs, by {first.action_difference:.3g} at most")
-    if first.weights:
-        lines.append("  the weights that it leaves differ")
-    lines.append(f"  at the end weights differ by {outcome.final_difference:.3g} at most")
+        compared = "every action, " + (
+            f"and weights {outcome.checkpoints} times" if outcome.checkpoints else "no weights"
+        )
+        same = "the same to rounding" if rounding else "the same"
+        lines.append(f"{same}: {outcome.ticks} ticks, {compared}")
+    else:
+        first = outcome.first
+        size = "not by a finite number" if first.size is None else f"by {first.size:.3g} at most"
+        where = "its action differs" if first.what == "action" else "the weights before it differ"
+        lines.append(f"differs from tick {first.tick} on (at {first.stamp:.9g} s): {where}, {size}")
+    if outcome.starts > 1 and not rounding:
+        lines.append(f"{outcome.starts} times it went on from recorded weights")
+    if outcome.lost:
+        lines.append(f"{outcome.lost} ticks could not be run: something before them is missing")
     return "\n".join(lines)

@@ -24,6 +24,7 @@ from ..signals import Command
 from . import conversions, graph, reports, rule_loading, snapshot_file
 from .control_thread import ControlThread
 from .loop import ControlLoop
+from .network_topics import NetworkTopics
 from .output import CommandOutput
 from .parameters import Settings
 from .rates import divide
@@ -84,9 +85,10 @@ class Drive:
         self._assembler = conversions.ReadingAssembler(self.robot, paired=settings.by_reading)
         self._assembling = threading.Lock()
         self._heard: Sample | None = None
+        self._topics = NetworkTopics(node, every=settings.weights_every, runtime=settings.runtime)
         self._loop = ControlLoop(
             self.robot,
-            loaded,
+            self._topics.tap(loaded),
             LoopSettings(
                 sensor_timeout=settings.sensor_timeout,
                 lock_step=settings.lock_step,
@@ -136,6 +138,7 @@ class Drive:
         except Exception:
             self._output.close()
             node.destroy_publisher(self._plasticity)
+            self._topics.close()
             raise
         self._thread.begin()
         self._hears_cmd_vel = False
@@ -234,7 +237,8 @@ class Drive:
     def stage(self, loaded: Loaded, *, carry: bool) -> str:
         """Go on with another rule from the next tick; return why not, or an empty string."""
         self._hear_cmd_vel(loaded)
-        return self._thread.ask(lambda loop: loop.stage(loaded, carry=carry))
+        tapped = self._topics.tap(loaded)
+        return self._thread.ask(lambda loop: loop.stage(tapped, carry=carry))
 
     def asked(self) -> str:
         """Return how the file was named that drives, or is about to."""
@@ -297,6 +301,7 @@ class Drive:
         """Damp if the robot is being driven, see that the command arrives, and end."""
         driving = self.status.phase is not Phase.INACTIVE
         with contextlib.ExitStack() as stack:  # whatever fails, the rest is done
+            stack.callback(self._topics.close)
             stack.callback(self._node.destroy_publisher, self._plasticity)
             stack.callback(self._output.close)
             stack.callback(self._sensors.close)
@@ -381,6 +386,7 @@ class Drive:
         if not self._node.context.ok():
             return
         self._output.send(command, stamp)
+        self._topics.publish(self._loop, stamp)
         now = time.monotonic()
         if self._loop.status.phase is Phase.RUN and now >= self._next_plasticity:
             self._next_plasticity = now + PLASTICITY_PERIOD

@@ -62,6 +62,8 @@ class ControlLoop:
     ) -> None:
         self.robot = robot
         self.ticks = 0
+        self.ran = loaded
+        """The rule that ticked last; it may have been taken back since."""
         self.last_limits = Limit.NONE
         self._settings = settings
         self._succession = Succession(loaded, swap, supervisor)
@@ -260,6 +262,7 @@ class ControlLoop:
         judged = self.guard.judged(sample, now)
         controller = self.controller
         if self.status.phase is Phase.RUN:
+            self.ran = self.loaded
             controller.runtime.plasticity_gain = self.gain
             blend = self._succession.blend(sample.reading)
             return controller.step(sample.reading, judged, blend=blend)

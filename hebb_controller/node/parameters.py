@@ -183,6 +183,13 @@ PARAMETERS: Mapping[str, Parameter] = {
         low=0.0,
         high=1.0,
     ),
+    "weights_every": Parameter(
+        50,
+        "Ticks between two messages on ~/weights, while somebody listens; 0 for where a run begins or "
+        "ends, or the weights are set, only.",
+        low=0,
+        high=2**31 - 1,
+    ),
     "rt_priority": Parameter(
         0, "SCHED_FIFO priority of the control thread; 0 for normal scheduling.", low=0, high=99
     ),
@@ -270,6 +277,7 @@ class Settings:
     warn_missed: float
     warn_jitter: float
     warn_latency: float
+    weights_every: int
     rt_priority: int
     cpu: int
     seed: int

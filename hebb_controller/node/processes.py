@@ -16,6 +16,7 @@ from .values import Value
 
 CONTROLLER = "hebb_controller.node.controller_node"
 SIMULATOR = "hebb_sim.sim_node"
+RECORDER = "hebb_controller.node.recorder_node"
 
 PATIENCE = 3.0  # s between SIGINT, SIGTERM and SIGKILL
 
@@ -48,7 +49,7 @@ class NodeProcess:
     """A node running as a process of its own; as a context manager it ends with the block.
 
     Args:
-        module: of the node, ``CONTROLLER`` or ``SIMULATOR``.
+        module: of the node: ``CONTROLLER``, ``SIMULATOR`` or ``RECORDER``.
         parameters: by name.
         environment: None for :func:`ros_environment`.
         log: file for all that it prints; None for this process's own output.

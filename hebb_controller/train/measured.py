@@ -14,7 +14,7 @@ from ..golden import record_golden
 from ..network import InitialSpec
 from ..plasticity import Array, layer_views
 from ..record import EpisodeRecord
-from ..recording import Recorder
+from ..recording import Recorder, Tick
 from ..robot import RobotSpec
 from ..rule import Envelope, Rule, StaticTwin, make_rule
 from ..runtime.numpy_runtime import NumpyRuntime
@@ -41,16 +41,16 @@ def measured_rule(rule: Rule, robot: RobotSpec, evaluate: Evaluate[C], condition
     """
     if rule.header.kind == "static":
         raise RuleFileError("a static rule has no twin, and no weights that could diverge.")
-    runtime = Recorder(NumpyRuntime(rule))
+    runtime = Recorder(NumpyRuntime(rule), rule)
     controller = Controller(robot, interface_for(rule, robot), runtime)
     for seed in range(FIRST_SEED, FIRST_SEED + REFERENCE_TRIES):
         if not evaluate(controller, condition, seed).fallen:
             break
-    walk = runtime.recording(rule)
-    observations = walk.observation
+    ticks = [event for event in runtime.recording() if isinstance(event, Tick)]
+    observations = np.array([tick.observation for tick in ticks])
     rng = np.random.default_rng(FIRST_SEED)
     envelope = stability_envelope(rule, observations, horizon=len(observations), rng=rng)
-    static = layer_views(walk.final, rule.header.layer_sizes)
+    static = layer_views(np.asarray(runtime.state["weights"], np.float32), rule.header.layer_sizes)
     twin = Controller(robot, interface_for(rule, robot), NumpyRuntime(twin_of(rule, static)))
     seeds = range(FIRST_SEED, FIRST_SEED + TWIN_EPISODES)
     walks = [evaluate(twin, condition, seed) for seed in seeds]

@@ -16,7 +16,7 @@ def test_every_argument_is_described_and_has_a_default(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     arguments = module.generate_launch_description().get_launch_arguments()
-    assert {"robot", "rule_file", "seed"} <= {argument.name for argument in arguments}
+    assert {"robot", "rule_file", "seed", "record"} <= {argument.name for argument in arguments}
     for argument in arguments:
         assert argument.description
         assert argument.default_value is not None

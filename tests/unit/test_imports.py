@@ -47,13 +47,16 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "signature": (frozenset({"errors"}), frozenset({"cryptography"})),
     "rule_diff": (RULE, frozenset()),
     "recording": (RUN, frozenset()),
+    "replay": (RUN | {"recording", "rounding"}, frozenset()),
+    "mcap_file": (BASE | {"recording"}, frozenset({"mcap"})),
     "onnx_export": (RULE, frozenset({"onnx"})),
     "runtime": (RUN | {"onnx_export"}, frozenset({"onnx", "onnxruntime"})),
     "controller": (RUN, frozenset()),
     "record": (SEAM | {"record"}, frozenset()),
     "bridge": (SEAM | {"bridge"}, frozenset({"serial"})),
     "bridge.frame": (frozenset({"errors"}), frozenset()),
-    "node": (TICK | {"bridge", "envelope", "node"}, frozenset({"rclpy"})),
+    "node": (TICK | {"bridge", "envelope", "node", "recording"}, frozenset({"rclpy"})),
+    "node.recorder_node": (BASE | {"mcap_file", "node"}, frozenset({"rclpy"})),
     "node.bench": (TICK | {"node"}, frozenset()),
     "node.latency": (TICK | {"node"}, frozenset({"rclpy"})),
     "train": (
@@ -75,7 +78,8 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "cli": (
         TICK
         | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "pictures", "plots", "train"}
-        | {"golden", "node.bench", "node.latency", "onnx_export", "recording", "rule_diff"},
+        | {"golden", "mcap_file", "node.bench", "node.latency", "onnx_export"}
+        | {"recording", "replay", "rule_diff"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
 }
@@ -306,6 +310,7 @@ PLANTED = [
     ("runtime/base.py", "from sensor_msgs.msg import Imu"),
     ("bridge/frame.py", "from ..signals import Command"),
     ("bridge/frame.py", "import serial"),
+    ("recording.py", "from mcap.writer import Writer"),
     ("train/evolution.py", "import hebb_sim.world"),
     ("train/evolution.py", "importlib.import_module('hebb_sim')"),
     ("train/evolution.py", "from ..node.parameters import TABLE"),

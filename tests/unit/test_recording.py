@@ -1,27 +1,27 @@
 """A recording is repeated bit for bit, and where it is not, the first tick that differs is named."""
 
-import hashlib
 import json
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import safetensors.numpy
 from click.testing import CliRunner
 from rule_bytes import rule_bytes
 from toys import toy_rule, update_spec
 
 from hebb_controller import cli
 from hebb_controller.cli.episodes import EpisodesTask, record_first
-from hebb_controller.errors import RuleFileError
+from hebb_controller.errors import RecordingError
 from hebb_controller.recording import (
+    Checkpoint,
     Recorder,
-    Recording,
-    load_recording,
-    replay_recording,
-    save_recording,
+    Tap,
+    Tick,
+    Wanted,
+    labels_of,
 )
+from hebb_controller.replay import replay, replay_to_rounding
 from hebb_controller.rule_file import load_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 from hebb_controller.share import shipped
@@ -38,188 +38,193 @@ def rule(tmp_path):
     return path
 
 
-def record(path, *, ticks=TICKS, warm_up=0, halfway=lambda recorder: None) -> Recording:
+@pytest.fixture
+def other(rule, tmp_path):
+    """Return the path of a rule with other coefficients."""
+    path = tmp_path / "other.rule.safetensors"
+    path.write_bytes(rule_bytes(toy_rule(update=load_rule(rule).header.update, seed=1)))
+    return path
+
+
+def record(path, *, ticks=TICKS, every=5, halfway=lambda recorder: None):
     """Return a recording of a rule on noise; ``halfway`` may do something to the recorder."""
     rule = load_rule(path)
-    recorder = Recorder(NumpyRuntime(rule))
+    recorder = Recorder(NumpyRuntime(rule), rule, every=every)
     rng = np.random.default_rng(3)
     recorder.reset(rng)
-    observations = rng.standard_normal((warm_up + ticks, rule.header.layer_sizes[0]))
-    for _ in range(warm_up):
-        recorder.step(np.ones(rule.header.layer_sizes[0], np.float32))
-    if warm_up:
-        recorder.restore(recorder.state)
-    for tick, observation in enumerate(observations[warm_up:].astype(np.float32)):
+    for tick in range(ticks):
         if tick == ticks // 2:
             halfway(recorder)
-        recorder.step(observation)
-    return recorder.recording(rule)
+        recorder.step(rng.standard_normal(rule.header.layer_sizes[0]).astype(np.float32))
+    return recorder.recording()
 
 
 def replayed(path, recording):
-    return replay_recording(recording, NumpyRuntime(load_rule(path)))
+    rule = load_rule(path)
+    return replay(recording, lambda _: (rule, NumpyRuntime(rule)))
+
+
+def changed(recording, number, kind, **changes):
+    """Return a recording in which the ``number``-th event of a kind has other fields."""
+    wanted = [event for event in recording if isinstance(event, kind)][number]
+    return [replace(e, **changes) if e is wanted else e for e in recording]
+
+
+def event(recording, number, kind):
+    return [event for event in recording if isinstance(event, kind)][number]
 
 
 def test_a_recording_is_repeated_bit_for_bit(rule):
     outcome = replayed(rule, record(rule))
     assert outcome.same
-    assert (outcome.ticks, outcome.final_difference) == (TICKS, 0.0)
+    # weights before ticks 0, 5, 10, 15 and after the last; the first are where it starts
+    assert (outcome.ticks, outcome.checkpoints, outcome.starts, outcome.lost) == (TICKS, 4, 1, 0)
 
 
 def test_a_recording_that_begins_in_the_middle_of_a_run_is_too(rule):
-    recording = record(rule, warm_up=3)  # an odd tick, so that updates would come at other times
-    assert recording.state["tick"] == 3
-    assert replayed(rule, recording).same
+    recording = record(rule, every=7)
+    outcome = replayed(rule, recording[3:])  # begins with ticks whose weights are not known
+    assert outcome.same
+    # ticks 2 to 6 are lost, at 7 it starts: an odd tick, so that updates come at other times
+    assert (outcome.ticks, outcome.lost, outcome.starts) == (13, 5, 1)
 
 
-def test_a_gain_that_changed_on_the_way_is_part_of_the_recording(rule):
-    recording = record(rule, halfway=lambda recorder: setattr(recorder, "plasticity_gain", 0.0))
-    assert list(recording.gain) == [1.0] * 10 + [0.0] * 10
-    assert replayed(rule, recording).same
+@pytest.mark.parametrize(
+    "halfway",
+    [
+        lambda recorder: setattr(recorder, "plasticity_gain", 0.0),
+        lambda recorder: setattr(recorder, "plasticity_gain", 0.3),
+        lambda recorder: recorder.restore(
+            {**recorder.state, "weights": -recorder.state["weights"], "tick": np.array(3)}
+        ),
+        lambda recorder: Tap.reset(recorder, np.random.default_rng(9)),
+    ],
+    ids=["freeze", "gain", "restore", "reset_weights"],
+)
+def test_what_was_done_to_the_network_on_the_way_is_part_of_the_recording(rule, halfway):
+    recording = record(rule, every=3, halfway=halfway)
+    plain = record(rule, every=3)
+    ours, theirs = (event(r, -1, Tick).action for r in (recording, plain))
+    assert not np.array_equal(ours, theirs)
+    outcome = replayed(rule, recording)
+    assert outcome.same
+    assert (outcome.ticks, outcome.lost) == (TICKS, 0)
+    assert replay_to_rounding(recording, lambda _: load_rule(rule)).same
 
 
-def test_recording_changes_nothing(rule):
+def test_weights_that_were_set_are_not_taken_for_those_that_were_learned(rule):
+    """A restore whose message of weights was lost leaves ticks that cannot be run."""
+    recording = record(rule, halfway=lambda recorder: recorder.restore(recorder.state))
+    missing = [e for e in recording if not (isinstance(e, Checkpoint) and e.moment.tick == 10)]
+    outcome = replayed(rule, missing)
+    assert (outcome.ticks, outcome.lost, outcome.starts) == (15, 5, 2)
+
+
+def test_a_tick_that_was_lost_is_not_skipped_silently(rule):
+    recording = record(rule)
+    lost = event(recording, 7, Tick)
+    outcome = replayed(rule, [e for e in recording if e is not lost])
+    # 8 and 9 follow the gap, the weights before 10 are known again
+    assert (outcome.ticks, outcome.lost, outcome.starts) == (17, 2, 2)
+    assert outcome.same
+
+
+def test_a_tap_changes_nothing(rule):
     loaded = load_rule(rule)
-    plain, recorder = NumpyRuntime(loaded), Recorder(NumpyRuntime(loaded))
-    for runtime in (plain, recorder):
+    runtimes = [NumpyRuntime(loaded)]
+    runtimes += [Tap(NumpyRuntime(loaded), Wanted(ticks=on, state=on)) for on in (False, True)]
+    for runtime in runtimes:
         runtime.plasticity_gain = 0.5
         runtime.reset(np.random.default_rng(1))
     observation = np.ones(loaded.header.layer_sizes[0], np.float32)
     for _ in range(5):
-        assert np.array_equal(plain.step(observation), recorder.step(observation))
-    for name, array in plain.state.items():
-        assert np.array_equal(array, recorder.state[name])
-
-
-def test_the_digest_is_that_of_the_weights_after_the_tick(rule):
-    recording = record(rule)
-    wanted = hashlib.sha256(recording.final.astype("<f4").tobytes()).digest()
-    assert recording.digest[-1].tobytes() == wanted
-    assert recording.digest.shape == (TICKS, 32)
+        actions = [runtime.step(observation) for runtime in runtimes]
+        assert np.array_equal(actions[0], actions[1])
+        assert np.array_equal(actions[0], actions[2])
+    for name, array in runtimes[0].state.items():
+        assert np.array_equal(array, runtimes[2].state[name])
+    assert runtimes[1].take() is None
+    assert runtimes[2].take().network_tick == 4
+    assert runtimes[2].take() is None
 
 
 def test_another_action_is_named_by_its_tick_and_size(rule):
     recording = record(rule)
-    action = recording.action.copy()
-    action[7, 1] += 0.25
-    action[9] += 1.0
-    first = replayed(rule, replace(recording, action=action)).first
-    assert (first.tick, first.action, first.weights) == (7, True, False)
-    assert first.action_difference == pytest.approx(0.25, abs=1e-6)  # a rounding of action + 0.25
+    action = event(recording, 7, Tick).action.copy()
+    action[1] += 0.25
+    first = replayed(rule, changed(recording, 7, Tick, action=action)).first
+    assert (first.tick, first.what) == (7, "action")
+    assert first.stamp == pytest.approx(7 * 0.125)
+    assert first.size == pytest.approx(0.25, abs=1e-6)  # a rounding of action + 0.25
+
+
+def test_other_recorded_weights_are_noticed_where_they_stand(rule):
+    recording = record(rule)
+    parts = event(recording, 2, Checkpoint).parts.copy()
+    parts[3] += 0.5
+    first = replayed(rule, changed(recording, 2, Checkpoint, parts=parts)).first
+    assert (first.tick, first.what) == (10, "weights")
+    assert first.size == pytest.approx(0.5, abs=1e-6)
 
 
 def test_another_observation_is_noticed_where_it_was_seen(rule):
     recording = record(rule)
-    observation = recording.observation.copy()
-    observation[4] += 1.0
-    outcome = replayed(rule, replace(recording, observation=observation))
-    assert outcome.first.tick == 4
-    assert outcome.first.action
-    assert outcome.final_difference > 0
+    other = event(recording, 4, Tick).observation + 1.0
+    first = replayed(rule, changed(recording, 4, Tick, observation=other)).first
+    assert (first.tick, first.what) == (4, "action")
 
 
-def test_other_coefficients_show_in_the_weights_first(rule, tmp_path):
+def test_other_coefficients_show_after_the_first_update(rule, other):
+    # it comes with tick 1, whose action was computed before
+    first = replayed(other, record(rule, every=1)).first
+    assert (first.tick, first.what) == (2, "weights")
+
+
+def test_to_rounding_every_tick_with_weights_around_it_is_judged(rule, other):
+    recording = record(rule, every=1)
+    outcome = replay_to_rounding(recording, lambda _: load_rule(rule))
+    assert outcome.same
+    assert (outcome.ticks, outcome.checkpoints) == (TICKS, TICKS)
+    first = replay_to_rounding(recording, lambda _: load_rule(other)).first
+    assert (first.tick, first.what) == (2, "weights")
+
+
+def test_a_last_bit_is_a_rounding_and_a_thousandth_is_not(rule):
+    recording = record(rule, every=1)
+    for off, same in ((1e-3, False), (0.0, True)):
+        action = event(recording, 6, Tick).action
+        action = np.nextafter(action, np.float32(2.0)) + np.float32(off)
+        spoilt = changed(recording, 6, Tick, action=action)
+        assert replay_to_rounding(spoilt, lambda _: load_rule(rule)).same is same
+        assert not replayed(rule, spoilt).same
+
+
+def test_a_recording_of_another_network_is_one_error(rule):
     recording = record(rule)
-    other = tmp_path / "other.rule.safetensors"
+    wider = changed(recording, 2, Tick, observation=np.zeros(7, np.float32))
+    more = changed(recording, 2, Tick, action=np.zeros(3, np.float32))
+    fewer = changed(recording, 0, Checkpoint, parts=np.zeros(3, np.float32))
+    for spoilt in (wider, more, fewer):
+        with pytest.raises(RecordingError, match="of another network"):
+            replayed(rule, spoilt)
+
+
+def test_labels_name_channels_joints_and_the_rule(rule):
     loaded = load_rule(rule)
-    other.write_bytes(rule_bytes(toy_rule(update=loaded.header.update, seed=1)))
-    first = replayed(other, recording).first
-    # the first update comes with the second tick; its action was computed before
-    assert (first.tick, first.action, first.weights) == (1, False, True)
-    assert first.action_difference == 0.0
+    labels = labels_of(loaded, "numpy")
+    sizes = [int(part.rpartition("[")[2][:-1]) for part in labels.observation.split(",")]
+    assert sum(sizes) == loaded.header.layer_sizes[0]
+    assert labels.action.split(",") == [joint.name for joint in loaded.header.contract.joints]
+    assert labels.weights.startswith(f"weights,initial,trace; rule={loaded.sha256}; runtime=numpy;")
 
 
-def test_a_file_gives_back_what_was_recorded(rule, tmp_path):
-    recording, path = record(rule), tmp_path / "x.recording.safetensors"
-    save_recording(recording, path)
-    loaded = load_recording(path)
-    assert loaded.header == recording.header
-    assert loaded.header.rule_sha256 == load_rule(rule).sha256
-    assert loaded.state.keys() == recording.state.keys()
-    for name in ("observation", "gain", "action", "digest", "final"):
-        assert getattr(loaded, name).tobytes() == getattr(recording, name).tobytes()
-    assert replayed(rule, loaded).same
-
-
-def test_nothing_recorded_and_wrong_names_are_errors(rule, tmp_path):
-    with pytest.raises(RuleFileError, match="nothing was recorded"):
-        record(rule, ticks=0)
-    with pytest.raises(RuleFileError, match=r"ends in \.recording\.safetensors"):
-        save_recording(record(rule), tmp_path / "x.safetensors")
-
-
-def spoilt(rule, **changes):
-    """Return the bytes of a recording with other tensors (None to leave one out) or header fields."""
-    recording = record(rule)
-    header = {**vars(recording.header), **changes.pop("header", {})}
-    tensors = {f"state.{name}": array for name, array in recording.state.items()}
-    tensors |= {
-        name: getattr(recording, name)
-        for name in ("observation", "gain", "action", "digest", "final")
-    }
-    tensors |= {name.replace("__", "."): array for name, array in changes.items()}
-    kept = {name: np.array(t, order="C") for name, t in tensors.items() if t is not None}
-    return safetensors.numpy.save(kept, metadata={"hebb_recording": json.dumps(header)})
-
-
-def zeros(*shape, dtype=np.float32):
-    return np.zeros(shape, dtype)
-
-
-BAD_FILES = {
-    "empty": (lambda rule: b"", "not a recording"),
-    "a rule": (lambda rule: rule.read_bytes(), "without a 'hebb_recording' header"),
-    "truncated": (lambda rule: spoilt(rule)[:-1], "truncated or damaged"),
-    "an unknown field": (lambda r: spoilt(r, header={"more": 1}), "unknown field 'more'"),
-    "another version": (lambda r: spoilt(r, header={"format_version": 2}), "format_version is 2"),
-    "no actions": (lambda r: spoilt(r, action=None), "'action' is missing"),
-    "an unknown tensor": (lambda r: spoilt(r, more=zeros(1)), "tensor 'more' is unknown"),
-    "rows": (lambda r: spoilt(r, gain=zeros(3, dtype=float)), "a row per tick"),
-    "no rows": (
-        lambda r: spoilt(
-            r,
-            gain=zeros(0, dtype=float),
-            observation=zeros(0, 6),
-            action=zeros(0, 2),
-            digest=zeros(0, 32, dtype=np.uint8),
-        ),
-        "at least one",
-    ),
-    "axes": (lambda r: spoilt(r, action=zeros(TICKS)), "'action' must be float32 with 2 axes"),
-    "a type": (lambda r: spoilt(r, final=zeros(3, dtype=float)), "'final' must be float32"),
-    "a short digest": (lambda r: spoilt(r, digest=zeros(TICKS, 31, dtype=np.uint8)), "32 bytes"),
-    "a gain": (lambda r: spoilt(r, gain=np.full(TICKS, np.nan)), "'gain' must be finite"),
-    "a tick": (lambda r: spoilt(r, state__tick=np.float32(np.nan)), "'tick' must be int64"),
-    "no weights": (lambda r: spoilt(r, state__weights=None), "state 'weights' is missing"),
-    "no state": (
-        lambda r: spoilt(
-            r, **{f"state__{n}": None for n in ("weights", "initial", "trace", "tick")}
-        ),
-        "another network",
-    ),
-    "a wider network": (lambda r: spoilt(r, observation=zeros(TICKS, 7)), "another network"),
-    "other actions": (lambda r: spoilt(r, action=zeros(TICKS, 3)), "another network"),
-    "fewer weights": (lambda r: spoilt(r, final=zeros(3)), "another network"),
-    "other weights": (lambda r: spoilt(r, final=record(r).final + 1), "contradicts itself"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_FILES)
-def test_a_bad_recording_is_one_error(rule, tmp_path, case):
-    make, words = BAD_FILES[case]
-    path = tmp_path / "bad.recording.safetensors"
-    path.write_bytes(make(rule))
-    with pytest.raises(RuleFileError) as caught:
-        replayed(rule, load_recording(path))
-    assert words in str(caught.value)
-
-
-# The commands
+# The command
 
 
 @pytest.fixture
 def hebb(monkeypatch, capfd):
     """Return a function that runs ``hebb replay`` and returns its exit code, output and errors."""
+    pytest.importorskip("mcap_ros2")
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["hebb", "replay", *map(str, words)])
@@ -231,63 +236,81 @@ def hebb(monkeypatch, capfd):
     return run
 
 
-@pytest.fixture
-def recorded(rule, tmp_path):
-    """Return the path of a recording of the rule."""
-    path = tmp_path / "toy.recording.safetensors"
-    save_recording(record(rule), path)
+def written(recording, rule, path):
+    from hebb_controller.mcap_file import write_recording
+
+    path.unlink(missing_ok=True)
+    write_recording(recording, labels_of(load_rule(rule), "numpy"), path)
     return path
 
 
-def test_the_same_is_exit_code_0(hebb, rule, recorded):
+@pytest.fixture
+def recorded(rule, tmp_path):
+    """Return the path of a recording of the rule."""
+    pytest.importorskip("mcap_ros2")
+    return written(record(rule), rule, tmp_path / "toy.mcap")
+
+
+def test_the_same_is_exit_code_0(hebb, rule, other, recorded):
     code, output, errors = hebb(rule, recorded)
     assert (code, errors) == (0, "")
-    assert output == "the same: 20 ticks, every action and every weight\n"
+    assert output == "the same: 20 ticks, every action, and weights 4 times\n"
+    assert hebb(other, rule, recorded)[:2] == (0, output)
     report = json.loads(hebb(rule, recorded, "--json")[1])
     assert report["same"] is True
     assert report["first"] is None
+    code, output, _ = hebb(rule, recorded, "--rounding")
+    assert (code, output) == (0, "the same to rounding: 4 ticks, every action, no weights\n")
 
 
 def test_another_rule_file_is_refused_unless_asked_for_and_then_exit_code_1(
-    hebb, rule, recorded, tmp_path
+    hebb, rule, other, recorded
 ):
-    other = tmp_path / "other.rule.safetensors"
-    other.write_bytes(rule_bytes(toy_rule(update=load_rule(rule).header.update, seed=1)))
     code, output, errors = hebb(other, recorded)
     assert (code, output) == (2, "")
     assert "was made with another rule file" in errors
     assert errors.count("\n") == 1
     code, output, errors = hebb(other, recorded, "--any-rule")
     assert (code, errors) == (1, "")
-    assert output.startswith("differs from tick 1 of 20 on (at 0.125 s):\n  the weights that it")
+    assert output.startswith("differs from tick 2 on (at 0.25 s): its action differs, by ")
+    assert hebb(rule, other, recorded, "--any-rule")[0] == 2
     code, output, _ = hebb(other, recorded, "--any-rule", "--json")
-    report = json.loads(output)
     assert code == 1
-    assert report["first"]["tick"] == 1
-    assert report["final_difference"] > 0
+    assert json.loads(output)["first"]["tick"] == 2
 
 
 def test_a_missing_recording_is_exit_code_2(hebb, rule, tmp_path):
-    code, _, errors = hebb(rule, tmp_path / "gone.recording.safetensors")
+    code, _, errors = hebb(rule, tmp_path / "gone.mcap")
     assert code == 2
-    assert errors == f"error: {tmp_path / 'gone.recording.safetensors'}: no such file.\n"
+    assert errors == f"error: {tmp_path / 'gone.mcap'}: no such file.\n"
+
+
+def test_a_recording_without_a_tick_is_exit_code_2(hebb, rule, recorded):
+    ticks = [e for e in record(rule) if isinstance(e, Tick)]
+    states = [e for e in record(rule) if isinstance(e, Checkpoint)]
+    code, _, errors = hebb(rule, written([*ticks[:3], states[-1]], rule, recorded))
+    assert code == 2
+    assert "no tick can be run again" in errors
 
 
 def test_another_runtime_is_refused_by_its_name(hebb, rule, recorded):
-    recording = load_recording(recorded)
-    save_recording(replace(recording, header=replace(recording.header, runtime="abacus")), recorded)
+    from hebb_controller.mcap_file import write_recording
+
+    recorded.unlink()
+    write_recording(record(rule), labels_of(load_rule(rule), "abacus"), recorded)
     code, _, errors = hebb(rule, recorded)
     assert code == 2
-    assert "was made by runtime 'abacus'. Replayed can be: numpy." in errors
+    assert "was made by runtime 'abacus'. Replayed can be: numpy, onnx." in errors
 
 
 def test_evaluate_refuses_a_bad_name_before_it_walks(rule, tmp_path):
     pytest.importorskip("pybullet")
-    for name, words in (("x.npz", "ends in"), ("gone/x.recording.safetensors", "no directory")):
+    pytest.importorskip("mcap_ros2")
+    for name, words in (("x.npz", "ends in"), ("gone/x.mcap", "no directory")):
         done = CliRunner().invoke(
             cli.hebb, ["evaluate", str(rule), "--record", str(tmp_path / name)]
         )
-        assert isinstance(done.exception, RuleFileError)
+        assert isinstance(done.exception, RecordingError)
         assert words in str(done.exception)
 
 
@@ -297,7 +320,9 @@ def test_an_episode_of_an_evaluation_is_recorded_and_repeated():
 
     path = shipped("rules", "a1_walk.rule.safetensors")
     task = EpisodesTask(str(path), "a1", 0.5, (Condition(duration=0.5), Condition(1.0)), 3)
-    recording = record_first(task)
-    assert recording.observation.shape == (25, 46)
-    assert set(recording.gain) == {0.5}
+    recording, _ = record_first(task)
+    ticks = [e for e in recording if isinstance(e, Tick)]
+    assert len(ticks) == 25
+    assert ticks[0].observation.shape == (46,)
+    assert {tick.moment.gain for tick in ticks} == {0.5}
     assert replayed(path, recording).same
