@@ -19,6 +19,7 @@ from .evaluate import evaluate
 from .export import export
 from .inspect import inspect
 from .replay import replay
+from .robot import robot
 from .sign import sign
 from .train import train
 from .verify import verify
@@ -48,7 +49,10 @@ def hebb() -> None:
     """Evolve, check and run controllers that rewire themselves."""
 
 
-for command in (train, evaluate, inspect, verify, export, diff, replay, sign, bench, demo):
+for command in (
+    *(train, evaluate, inspect, verify, export, diff, replay, sign, bench, demo),
+    robot,
+):
     hebb.add_command(command)
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"hebb_controller": ROOT / "hebb_controller", "hebb_sim": ROOT / "sim"}
 
 BASE = frozenset({"errors", "share", "stop_signals"})
-SEAM = BASE | {"robot", "signals"}
+SEAM = BASE | {"completeness", "robot", "signals"}
 CORE = SEAM | {"observation", "safety", "plasticity", "network"}
 RULE = CORE | {"contract", "json_fields", "rule", "rule_file", "signature", "tensor_file"}
 RUN = RULE | {"runtime"}
@@ -31,7 +31,10 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "errors": (frozenset(), frozenset()),
     "share": (frozenset({"errors"}), frozenset()),
     "stop_signals": (frozenset(), frozenset()),
+    "completeness": (frozenset(), frozenset()),
     "robot": (SEAM, frozenset()),
+    "urdf": (SEAM, frozenset()),
+    "spec_draft": (SEAM | {"urdf"}, frozenset()),
     "signals": (SEAM, frozenset()),
     "observation": (CORE, frozenset()),
     "safety": (CORE, frozenset()),
@@ -72,7 +75,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "cli": (
         TICK
         | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "pictures", "plots", "train"}
-        | {"golden", "node.bench", "onnx_export", "recording", "rule_diff"},
+        | {"golden", "node.bench", "onnx_export", "recording", "rule_diff", "spec_draft"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
 }
