@@ -15,6 +15,7 @@ from ..errors import HebbError, MissingExtraError
 from .bench import bench
 from .demo import demo
 from .diff import diff
+from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
 from .inspect import inspect
@@ -51,7 +52,7 @@ def hebb() -> None:
 
 for command in (
     *(train, evaluate, inspect, verify, export, diff, replay, sign, bench, demo),
-    robot,
+    *(robot, doctor),
 ):
     hebb.add_command(command)
 

@@ -24,6 +24,7 @@ from . import conversions, reports, rule_loading, snapshot_file
 from .control_thread import ControlThread
 from .loop import ControlLoop
 from .parameters import Settings
+from .quality import COMMANDS, command_qos, sensor_qos
 from .rates import divide
 from .scheduling import prepare_thread
 from .sensor_thread import SensorThread, Topic
@@ -34,7 +35,6 @@ from .values import Loaded, LoopSettings, LoopStatus, Phase, Sample
 PLASTICITY_PERIOD = 0.02  # s, of ~/plasticity, at least
 FIRST_READING_TIMEOUT = 5.0  # s, how long activation waits where no reading came since configuring
 ACKNOWLEDGE_TIMEOUT = 0.2  # s, how long the last damping command may take to arrive
-COMMANDS = "joint_command"
 
 
 class ActivationError(HebbError, RuntimeError):
@@ -91,13 +91,11 @@ class Drive:
                 settings.envelope_margin, settings.twin_speed, settings.twin_fall_rate
             ),
         )
-        reliable, best_effort = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
-        depth = 10 if settings.lock_step else 1
         self._plasticity = node.create_publisher(Float64MultiArray, "~/plasticity", 10)
         self._command = node.create_publisher(
             JointState,
             "~/dry_run" if settings.dry_run else COMMANDS,
-            QoSProfile(depth=depth, reliability=reliable),
+            command_qos(lock_step=settings.lock_step),
             event_callbacks=PublisherEventCallbacks(
                 incompatible_qos=lambda _: self._incompatible.add(COMMANDS)
             ),
@@ -114,10 +112,8 @@ class Drive:
         )
         self._thread.begin()
         # The switches: whoever publishes is heard, reliable or not.
-        switch = QoSProfile(depth=10, reliability=best_effort)
-        sensor = QoSProfile(
-            depth=depth, reliability=reliable if settings.lock_step else best_effort
-        )
+        switch = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+        sensor = sensor_qos(lock_step=settings.lock_step)
         self._sensors = SensorThread(
             node,
             {

@@ -54,7 +54,9 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "record": (SEAM | {"record"}, frozenset()),
     "bridge": (SEAM | {"bridge"}, frozenset({"serial"})),
     "bridge.frame": (frozenset({"errors"}), frozenset()),
+    "doctor": (CORE | {"doctor"}, frozenset()),
     "node": (TICK | {"bridge", "envelope", "node"}, frozenset({"rclpy"})),
+    "node.doctor": (TICK | {"doctor", "node"}, frozenset({"rclpy"})),
     "node.bench": (TICK | {"node"}, frozenset()),
     "train": (
         TICK | {"envelope", "golden", "recording", "train"},
@@ -75,7 +77,8 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "cli": (
         TICK
         | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "pictures", "plots", "train"}
-        | {"golden", "node.bench", "onnx_export", "recording", "rule_diff", "spec_draft"},
+        | {"golden", "node.bench", "onnx_export", "recording", "rule_diff", "spec_draft"}
+        | {"doctor", "node.doctor"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
 }
