@@ -68,6 +68,7 @@ class Doctor:
         self._imu: list[ImuMessage] = []
         self._assembler = ReadingAssembler(robot, paired=False)
         self._sample: Sample | None = None
+        self._commanding = False
         self._operator = Operator(name=NAME)
         qos = QoSProfile(depth=HEARD_AT_ONCE, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._operator.watch(JointState, topics.joint_states, self._on_joints, qos)
@@ -108,7 +109,7 @@ class Doctor:
         return Ends(
             joint_states=_names(joints),
             imu=_names(imu),
-            commanders=tuple(name for name in _names(commanders) if name != f"/{NAME}"),
+            commanders=self._others(_names(commanders)),
             receivers=_names(receivers),
             incompatible=tuple(incompatible),
         )
@@ -117,6 +118,7 @@ class Doctor:
         """Command moves until they are done, or until ``stopping``; the last command is DAMP."""
         node = self._operator.node
         publisher = node.create_publisher(JointState, self._topics.joint_command, command_qos())
+        self._commanding = True
         try:
             self._command(moves, publisher, stopping)
         finally:
@@ -126,6 +128,15 @@ class Doctor:
                 time.sleep(PERIOD)
             publisher.wait_for_all_acked(ACKNOWLEDGE)
             node.destroy_publisher(publisher)
+            self._commanding = False
+
+    def _others(self, commanders: Sequence[str]) -> tuple[str, ...]:
+        """Return the commanders besides this doctor; another doctor is another one."""
+        others = list(commanders)
+        own = self._operator.node.get_fully_qualified_name()
+        if self._commanding and own in others:
+            others.remove(own)
+        return tuple(others)
 
     def _command(
         self, moves: Moves, publisher: Publisher[JointState], stopping: Callable[[], bool]

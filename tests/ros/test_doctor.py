@@ -11,7 +11,9 @@ import pytest
 from driver import Driver
 from hanging import STOPS, hanging_a1
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Empty
 
+from hebb_controller.node.operator_client import Operator
 from hebb_controller.node.processes import SIMULATOR, NodeProcess
 from hebb_controller.rule_file import load_rule
 
@@ -152,6 +154,25 @@ def test_motors_that_are_exchanged_are_found_as_they_move(spec, robot):
         assert said.exit_code == 1
         assert "FR_hip_joint was to move, and FL_hip_joint moved" in said.failed["move"]
         assert driver.damped
+
+
+def test_a_topic_of_another_type_is_named(spec, robot):
+    with Driver(robot), Operator(name="stranger") as stranger:
+        stranger.node.create_publisher(Empty, "imu/data", 1)
+        said = doctor(spec)
+        assert said.exit_code == 1
+        assert "/stranger has std_msgs/msg/Empty on /imu/data" in said.failed["quality of service"]
+
+
+def test_two_doctors_do_not_move_one_robot(spec, robot):
+    with Driver(robot) as driver:
+        process = started(spec, "--move", "--yes")
+        driver.wait_for_motion()
+        said = doctor(spec, "--move", "--yes")
+        assert "published by /hebb_doctor" in said.failed["commanders"]
+        process.send_signal(signal.SIGINT)
+        first = ended(process)
+        assert "interrupted" in first.failed["move"], "the second one has not even begun to command"
 
 
 def test_nothing_moves_while_somebody_else_commands(spec, robot):

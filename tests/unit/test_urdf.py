@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from hebb_controller.cli import hebb
 from hebb_controller.completeness import missing_fields
 from hebb_controller.errors import RobotSpecError
 from hebb_controller.robot import load_robot
@@ -202,6 +204,21 @@ def test_names_that_yaml_would_take_for_something_else_stay_names(tmp_path):
     document = yaml.safe_load(spec_text(draft_from_urdf(write(tmp_path, *joints))))
     assert list(document["joints"]) == names
     assert list(document["legs"].values()) == [names]
+
+
+def test_the_command_writes_a_draft_says_what_is_missing_and_overwrites_nothing(tmp_path):
+    urdf, out = write(tmp_path, *two_legs()), tmp_path / "toy.yaml"
+    words = ["robot", "import", str(urdf), "--out", str(out), "--skip", "l_knee"]
+    done = CliRunner().invoke(hebb, words)
+    assert done.exit_code == 0
+    assert done.output.startswith(
+        f"{out}: 3 joints; legs r (2), l_hip (1); mirrored 0\nnote: no mirror"
+    )
+    assert "'kp', 'kd'" in done.output
+    assert "l_knee" not in yaml.safe_load(out.read_text(encoding="utf-8"))["joints"]
+    again = CliRunner().invoke(hebb, words)
+    assert isinstance(again.exception, RobotSpecError)
+    assert "it exists already" in str(again.exception)
 
 
 MODELS = {"a1": 12, "mini_cheetah": 12}
