@@ -146,13 +146,14 @@ class Doctor:
             time.sleep(0.05)
         deadline = looked = time.monotonic()
         while not moves.done:
-            now = time.monotonic()
             if stopping():
                 moves.abort("interrupted", "")
-            elif now - looked > LOOK_AROUND:
-                looked = now
+            elif time.monotonic() - looked > LOOK_AROUND:
+                looked = time.monotonic()
                 self._look_around(moves)
+            # In this order: a reading that arrives in between is not from the future.
             sample = self._sample
+            now = time.monotonic()
             if sample is None:
                 moves.abort("there is no complete reading", "see the checks above")
             else:

@@ -1,7 +1,9 @@
 """The doctor's checks: what is well is left alone, and every fault is named with its remedy."""
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +69,13 @@ def test_a_robot_that_is_well_has_every_check_and_no_complaint():
         *("joint position", "joint velocity", "orientation", "gravity", "angular velocity"),
         *("commanders", "receiver"),
     ]
+
+
+def test_every_check_is_explained():
+    page = (Path(__file__).parents[2] / "docs" / "first_run.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)
+    explained = {name for row in rows for name in row.split(", ")}
+    assert {finding.check for finding in findings()} | {"rule"} <= explained
 
 
 def test_a_robot_that_is_silent_is_told_so_and_not_guessed_about():
