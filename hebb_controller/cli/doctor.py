@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ..contract import check_contract
-from ..doctor.checks import examine
+from ..doctor.checks import check_moved_velocity, examine
 from ..doctor.heard import Finding, Level, Needs
 from ..errors import ContractError, ParameterError
 from ..robot import RobotSpec, load_robot
@@ -92,8 +92,8 @@ def doctor(
     names = (joint_states, imu, joint_command)
     topics = Topics(*(_topic(namespace, name) for name in names))
     with Doctor(spec, topics) as found:
-        for finding in examine(spec, needs, found.listen(seconds)):
-            report.tell(finding)
+        for result in examine(spec, needs, found.listen(seconds)):
+            report.tell(result)
         if move and report.failed:
             report.tell(Finding("move", Level.WARN, "nothing was moved", "mend the above first"))
         elif move and (yes or _confirmed(len(joints), amplitude)):
@@ -103,7 +103,9 @@ def doctor(
             moves = Moves(
                 spec, joints, amplitude=amplitude, tell=report.tell, announce=report.announce
             )
-            found.move(moves, stop_event().is_set)
+            said = found.move(moves, stop_event().is_set)
+            if finding := check_moved_velocity(said, moves.windows):
+                report.tell(finding)
     report.end()
 
 

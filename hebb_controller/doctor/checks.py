@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -209,6 +209,25 @@ def check_velocity(robot: RobotSpec, messages: Sequence[JointMessage]) -> Findin
         return None
     seen = f"; {moved} joints moved, as they say" if moved else "; to compare, move joints by hand"
     return Finding("joint velocity", Level.OK, f"finite{seen}")
+
+
+def check_moved_velocity(
+    messages: Sequence[JointMessage], windows: Mapping[str, tuple[float, float]]
+) -> Finding | None:
+    """Velocities are those of the positions while a joint moves.
+
+    Args:
+        messages: all that came meanwhile: of a stiff joint that is sent steps, a few would mislead.
+        windows: joint -> when its move began and ended, s of the steady clock.
+    """
+    for name, (begin, end) in windows.items():
+        during = [message for message in messages if begin <= message.at.received <= end]
+        series = joint_series(during, name)
+        if series.velocity.size and (finding := velocity_finding(name, series)):
+            return finding
+    if not windows:
+        return None
+    return Finding("joint velocity", Level.OK, "that of the positions, of every joint that moved")
 
 
 def velocity_finding(name: str, series: JointSeries) -> Finding | None:

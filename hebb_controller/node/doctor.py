@@ -114,8 +114,14 @@ class Doctor:
             incompatible=tuple(incompatible),
         )
 
-    def move(self, moves: Moves, stopping: Callable[[], bool]) -> None:
-        """Command moves until they are done, or until ``stopping``; the last command is DAMP."""
+    def move(self, moves: Moves, stopping: Callable[[], bool]) -> tuple[JointMessage, ...]:
+        """Command moves until they are done, or until ``stopping``; the last command is DAMP.
+
+        Returns:
+            What the joints said meanwhile.
+        """
+        with self._lock:
+            self._joints.clear()
         node = self._operator.node
         publisher = node.create_publisher(JointState, self._topics.joint_command, command_qos())
         self._commanding = True
@@ -129,6 +135,8 @@ class Doctor:
             publisher.wait_for_all_acked(ACKNOWLEDGE)
             node.destroy_publisher(publisher)
             self._commanding = False
+        with self._lock:
+            return tuple(self._joints)
 
     def _others(self, commanders: Sequence[str]) -> tuple[str, ...]:
         """Return the commanders besides this doctor; another doctor is another one."""

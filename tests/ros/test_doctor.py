@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,15 @@ from hanging import STOPS, hanging_a1
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
 
+from hebb_controller.doctor.heard import Level
+from hebb_controller.doctor.moves import Moves
+from hebb_controller.node.doctor import Doctor, Topics
 from hebb_controller.node.operator_client import Operator
 from hebb_controller.node.processes import SIMULATOR, NodeProcess
+from hebb_controller.robot import load_robot
 from hebb_controller.rule_file import load_rule
+
+TOPICS = Topics("/joint_states", "/imu/data", "/joint_command")
 
 # The machine's own pauses are not what is looked for here.
 PATIENT = ("--sensor-timeout", "2")
@@ -86,7 +93,9 @@ def test_a_simulated_robot_that_hangs_is_well_and_moves_joint_by_joint(spec, rob
     assert said.exit_code == 0, said
     moved = [f["detail"].split()[0] for f in said.findings if f["check"] == "move"]
     assert moved == leg
-    assert {f["level"] for f in said.findings} == {"ok"}, said
+    # How fast the simulator is depends on what else the machine does.
+    rates = {"joint_states", "imu/data"}
+    assert [f for f in said.findings if f["level"] != "ok" and f["check"] not in rates] == []
 
 
 def test_a_robot_that_nobody_drives_fails(spec):
@@ -217,6 +226,20 @@ def test_a_driver_that_falls_silent_ends_the_moves(robot, tmp_path):
         assert said.exit_code == 1
         assert "ms old (limit 300 ms)" in said.failed["move"]
         assert driver.damped
+
+
+def test_a_reading_that_arrives_while_the_doctor_looks_around_is_not_from_the_future(
+    spec, robot, monkeypatch
+):
+    monkeypatch.setattr(Doctor, "_look_around", lambda *_: time.sleep(0.1))  # ten readings
+    told = []
+    with Driver(robot), Doctor(load_robot(spec), TOPICS) as listening:
+        listening.listen(0.5)
+        moves = Moves(
+            load_robot(spec), [0], amplitude=0.1, tell=told.append, announce=lambda _: None
+        )
+        listening.move(moves, lambda: False)
+    assert [finding.level for finding in told] == [Level.OK], told
 
 
 def test_moving_without_being_asked_is_refused(spec, robot):

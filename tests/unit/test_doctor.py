@@ -10,7 +10,7 @@ import pytest
 from toys import toy_robot
 
 from hebb_controller.doctor.agreement import disagreement, turns
-from hebb_controller.doctor.checks import examine
+from hebb_controller.doctor.checks import check_moved_velocity, examine
 from hebb_controller.doctor.heard import (
     Arrival,
     Ends,
@@ -240,6 +240,16 @@ def test_velocities_are_held_against_the_positions(case):
     found = next(finding for finding in findings(messages) if finding.check == "joint velocity")
     assert found.level is (Level.FAIL if words else Level.OK)
     assert words in found.detail
+
+
+def test_velocities_are_judged_within_each_joints_own_move():
+    half = len(swinging()) // 2  # a second: the sign of its velocity is wrong in the first one
+    messages = swinging(scale=-1.0)[:half] + swinging()[half:]
+    assert check_moved_velocity(messages, {"knee": (1.01, 2.0)}).level is Level.OK
+    bad = check_moved_velocity(messages, {"hip": (0.0, 1.0), "knee": (0.0, 1.0)})
+    assert bad.level is Level.FAIL
+    assert "knee: the rate has the opposite sign" in bad.detail
+    assert check_moved_velocity(messages, {}) is None
 
 
 def about(axis, angle):

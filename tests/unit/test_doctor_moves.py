@@ -16,16 +16,11 @@ START = np.array((0.25, 0.0))
 
 
 class Bench:
-    """Two joints that are where they are told to be; ``answer`` makes of a target what they read.
+    """Two joints that are where they are told to be; ``answer`` makes of a target what they read."""
 
-    ``sign`` is that of the velocities, and other fields of every reading may be given.
-    """
-
-    def __init__(
-        self, answer=lambda target: target, *, joints=(0, 1), amplitude=0.1, sign=1.0, **reading
-    ):
+    def __init__(self, answer=lambda target: target, *, joints=(0, 1), amplitude=0.1, **reading):
         self.findings, self.announced, self.commands = [], [], []
-        self.answer, self.sign, self.reading = answer, sign, reading
+        self.answer, self.reading = answer, reading
         self.moves = Moves(
             ROBOT,
             joints,
@@ -39,7 +34,7 @@ class Bench:
         before, fields = self.position, {**self.reading, **fields}
         if self.commands and self.commands[-1].mode is Mode.POSITION:
             self.position = np.asarray(self.answer(self.commands[-1].position), dtype=np.float64)
-        velocity = self.sign * (self.position - before) / PERIOD
+        velocity = (self.position - before) / PERIOD
         reading = toy_reading(
             ROBOT, self.now, joint_position=self.position, joint_velocity=velocity
         )
@@ -144,10 +139,13 @@ def test_the_amount_is_judged_and_the_next_joint_has_its_turn(factor, level, wor
     assert len(bench.announced) == 2
 
 
-def test_a_velocity_of_the_opposite_sign_is_found_as_the_joint_moves():
-    bench = Bench(joints=(0,), sign=-1.0).run()
-    assert [f.check for f in bench.findings] == ["move", "joint velocity"]
-    assert "opposite sign" in bench.findings[1].detail
+def test_it_says_when_each_joint_moved():
+    bench = Bench().run()
+    (knee_begin, knee_end), (hip_begin, hip_end) = (bench.moves.windows[n] for n in ("knee", "hip"))
+    # A second there, half a one to stay, a second back, half a one to rest.
+    for begin, end in ((knee_begin, knee_end), (hip_begin, hip_end)):
+        assert 3.0 <= end - begin <= 3.0 + 2 * PERIOD
+    assert knee_end < hip_begin
 
 
 TRIPS = {
