@@ -82,7 +82,7 @@ class Driver:
         last = self.commands[-1]
         return len(last.position) == 0 and list(last.velocity) == [0.0] * len(last.name)
 
-    def wait_for_motion(self, timeout: float = 30.0) -> None:
+    def wait_for_motion(self, timeout: float = 60.0) -> None:
         """Wait until a joint was told to go elsewhere."""
         end = time.monotonic() + timeout
         while not (abs(self._target - self._robot.default) > 0.01).any():

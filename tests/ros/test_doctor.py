@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from driver import Driver
 from hanging import STOPS, hanging_a1
+from rig import gentle_rule
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
 
@@ -20,7 +21,8 @@ from hebb_controller.node.doctor import Doctor, Topics
 from hebb_controller.node.operator_client import Operator
 from hebb_controller.node.processes import SIMULATOR, NodeProcess
 from hebb_controller.robot import load_robot
-from hebb_controller.rule_file import load_rule
+from hebb_controller.rule import make_rule
+from hebb_controller.rule_file import load_rule, save_rule
 
 TOPICS = Topics("/joint_states", "/imu/data", "/joint_command")
 
@@ -43,6 +45,19 @@ class Diagnosis:
         }
 
 
+RUNNING: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _none_is_left():
+    """End what a failed test left running: it would command the next one's robot."""
+    yield
+    while RUNNING:
+        process = RUNNING.pop()
+        process.kill()
+        process.wait()
+
+
 def started(robot, *words):
     command = [
         sys.executable,
@@ -53,13 +68,15 @@ def started(robot, *words):
         str(robot),
         "--json",
     ]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, "--seconds", "1.5", *PATIENT, *map(str, words)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    RUNNING.append(process)
+    return process
 
 
 def ended(process):
@@ -78,6 +95,15 @@ def spec(tmp_path_factory):
     return hanging_a1(tmp_path_factory.mktemp("hanging"), max_reading_age=2.0)
 
 
+@pytest.fixture(scope="module")
+def patient(robot, tmp_path_factory):
+    """Return the option of a rule that ticks so slowly that a busy machine hears enough for it."""
+    rule = gentle_rule(robot)
+    path = tmp_path_factory.mktemp("slow") / "slow.rule.safetensors"
+    save_rule(make_rule(replace(rule.header, tick_period=0.1), rule.layers), path)
+    return "--rule", path
+
+
 @pytest.fixture
 def hanging_robot(spec, tmp_path):
     parameters = {"robot": str(spec), "damage": STOPS}
@@ -86,10 +112,10 @@ def hanging_robot(spec, tmp_path):
 
 
 @pytest.mark.usefixtures("hanging_robot")
-def test_a_simulated_robot_that_hangs_is_well_and_moves_joint_by_joint(spec, robot, rule_file):
+def test_a_simulated_robot_that_hangs_is_well_and_moves_joint_by_joint(spec, robot, patient):
     leg = [robot.joint_names[i] for i in robot.legs["FR"]]
     only = [word for name in leg for word in ("--joint", name)]
-    said = doctor(spec, "--rule", rule_file, "--move", "--yes", *only)
+    said = doctor(spec, *patient, "--move", "--yes", *only)
     assert said.exit_code == 0, said
     moved = [f["detail"].split()[0] for f in said.findings if f["check"] == "move"]
     assert moved == leg
@@ -104,9 +130,9 @@ def test_a_robot_that_nobody_drives_fails(spec):
     assert set(said.failed) == {"joint_states", "imu/data", "receiver"}
 
 
-def test_the_doctor_only_listens_unless_it_is_asked_to_move(spec, robot):
+def test_the_doctor_only_listens_unless_it_is_asked_to_move(spec, robot, patient):
     with Driver(robot) as driver:
-        said = doctor(spec)
+        said = doctor(spec, *patient)
         assert said.exit_code == 0, said
         assert driver.commanders == set()
         assert driver.commands == []
@@ -146,20 +172,22 @@ def test_a_drivers_fault_is_found_at_rest_and_then_nothing_moves(fault, spec, ro
         assert driver.commands == []
 
 
-def test_a_joint_that_reads_mirrored_is_found_as_it_moves_and_the_robot_damped(spec, robot):
+def test_a_joint_that_reads_mirrored_is_found_as_it_moves_and_the_robot_damped(
+    spec, robot, patient
+):
     # The hip rests at zero, where its sign cannot be seen.
     scale = np.where(np.array(robot.joint_names) == "FR_hip_joint", -1.0, 1.0)
     with Driver(robot, scale=scale) as driver:
-        said = doctor(spec, "--move", "--yes")
+        said = doctor(spec, *patient, "--move", "--yes")
         assert said.exit_code == 1
         assert "FR_hip_joint moves the wrong way" in said.failed["move"]
         assert driver.damped
 
 
-def test_motors_that_are_exchanged_are_found_as_they_move(spec, robot):
+def test_motors_that_are_exchanged_are_found_as_they_move(spec, robot, patient):
     exchanged = {"FR_hip_joint": "FL_hip_joint", "FL_hip_joint": "FR_hip_joint"}
     with Driver(robot, wiring=exchanged) as driver:
-        said = doctor(spec, "--move", "--yes")
+        said = doctor(spec, *patient, "--move", "--yes")
         assert said.exit_code == 1
         assert "FR_hip_joint was to move, and FL_hip_joint moved" in said.failed["move"]
         assert driver.damped
@@ -173,11 +201,11 @@ def test_a_topic_of_another_type_is_named(spec, robot):
         assert "/stranger has std_msgs/msg/Empty on /imu/data" in said.failed["quality of service"]
 
 
-def test_two_doctors_do_not_move_one_robot(spec, robot):
+def test_two_doctors_do_not_move_one_robot(spec, robot, patient):
     with Driver(robot) as driver:
-        process = started(spec, "--move", "--yes")
+        process = started(spec, *patient, "--move", "--yes")
         driver.wait_for_motion()
-        said = doctor(spec, "--move", "--yes")
+        said = doctor(spec, *patient, "--move", "--yes")
         assert "published by /hebb_doctor" in said.failed["commanders"]
         process.send_signal(signal.SIGINT)
         first = ended(process)
@@ -193,9 +221,9 @@ def test_nothing_moves_while_somebody_else_commands(spec, robot):
         assert driver.commands == []
 
 
-def test_somebody_else_who_begins_to_command_ends_the_moves(spec, robot):
+def test_somebody_else_who_begins_to_command_ends_the_moves(spec, robot, patient):
     with Driver(robot) as driver:
-        process = started(spec, "--move", "--yes")
+        process = started(spec, *patient, "--move", "--yes")
         driver.wait_for_motion()
         driver.operator.node.create_publisher(JointState, "joint_command", 1)
         said = ended(process)
@@ -205,9 +233,9 @@ def test_somebody_else_who_begins_to_command_ends_the_moves(spec, robot):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_moves_with_the_robot_damped(spec, robot, number):
+def test_a_signal_ends_the_moves_with_the_robot_damped(spec, robot, patient, number):
     with Driver(robot) as driver:
-        process = started(spec, "--move", "--yes")
+        process = started(spec, *patient, "--move", "--yes")
         driver.wait_for_motion()
         process.send_signal(number)
         said = ended(process)
@@ -216,10 +244,10 @@ def test_a_signal_ends_the_moves_with_the_robot_damped(spec, robot, number):
         assert driver.damped
 
 
-def test_a_driver_that_falls_silent_ends_the_moves(robot, tmp_path):
+def test_a_driver_that_falls_silent_ends_the_moves(robot, patient, tmp_path):
     spec = hanging_a1(tmp_path, max_reading_age=0.3)
     with Driver(robot) as driver:
-        process = started(spec, "--move", "--yes")
+        process = started(spec, *patient, "--move", "--yes")
         driver.wait_for_motion()
         driver.quiet = True
         said = ended(process)
