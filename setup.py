@@ -114,6 +114,7 @@ setup(
     packages=[
         "hebb_controller",
         "hebb_controller.cli",
+        "hebb_controller.doctor",
         "hebb_controller.node",
         "hebb_controller.runtime",
         "hebb_controller.train",

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from .completeness import JOINT_FIELDS, PARTS, joint_defaults, missing_fields
 from .errors import RobotSpecError
 from .rotation import IDENTITY, Quaternion, from_rpy
 from .share import share_dir
@@ -26,18 +27,6 @@ FloatArray = npt.NDArray[np.float64]
 SAFE_ACTIONS = ("damp", "hold")
 VELOCITY_SOURCES = ("measured", "estimated")
 
-# name in the YAML of a joint -> whether zero is allowed
-_JOINT_FIELDS: Mapping[str, bool] = {
-    "lower": True,
-    "upper": True,
-    "default": True,
-    "velocity": False,
-    "torque": False,
-    "kp": False,
-    "kd": False,
-    "rotor_inertia": True,
-    "max_target_rate": False,
-}
 _SIGNED = ("lower", "upper", "default")
 
 # What PyYAML lets through when a value does not fit its tag, e.g. `!!int x` or the date 2001-99-99.
@@ -168,17 +157,19 @@ def parse_robot(document: object, *, where: str) -> RobotSpec:
     top = _mapping(document, where)
     known = ("name", "joint_defaults", "joints", "legs", "mirror", "imu", "joint_velocity")
     _only(top, (*known, "safety", "simulation"), where)
+    if lacking := missing_fields(top):
+        raise RobotSpecError(f"{where}: {'; '.join(lacking)}. Nothing has a default: state it.")
     joints = _mapping(_get(top, "joints", where), f"{where}: joints")
-    defaults = _mapping(top.get("joint_defaults", {}), f"{where}: joint_defaults")
-    _only(defaults, tuple(_JOINT_FIELDS), f"{where}: joint_defaults")
+    defaults = _mapping(joint_defaults(top), f"{where}: joint_defaults")
+    _only(defaults, tuple(JOINT_FIELDS), f"{where}: joint_defaults")
     if not joints:
         raise RobotSpecError(f"{where}: joints: there is none.")
-    columns: dict[str, list[float]] = {field: [] for field in _JOINT_FIELDS}
+    columns: dict[str, list[float]] = {field: [] for field in JOINT_FIELDS}
     for joint, own in joints.items():
         place = f"{where}: joint '{joint}'"
         values = {**defaults, **_mapping(own, place)}
-        _only(values, tuple(_JOINT_FIELDS), place)
-        for field, zero in _JOINT_FIELDS.items():
+        _only(values, tuple(JOINT_FIELDS), place)
+        for field, zero in JOINT_FIELDS.items():
             number = _number(_get(values, field, place), f"{place}: {field}")
             if field not in _SIGNED and (number < 0 or (number == 0 and not zero)):
                 raise RobotSpecError(f"{place}: {field} is {number:g}; it must be positive.")
@@ -287,7 +278,7 @@ def _velocity_cutoff(node: object, where: str) -> float | None:
 
 def _safety(node: object, where: str) -> SafetySpec:
     fields = _mapping(node, where)
-    _only(fields, ("safe_action", "max_tilt", "max_reading_age"), where)
+    _only(fields, PARTS["safety"], where)
     action = str(_get(fields, "safe_action", where))
     if action not in SAFE_ACTIONS:
         raise RobotSpecError(

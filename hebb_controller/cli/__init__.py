@@ -15,10 +15,12 @@ from ..errors import HebbError, MissingExtraError
 from .bench import bench
 from .demo import demo
 from .diff import diff
+from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
 from .inspect import inspect
 from .replay import replay
+from .robot import robot
 from .sign import sign
 from .train import train
 from .verify import verify
@@ -50,7 +52,10 @@ def hebb() -> None:
     """Evolve, check and run controllers that rewire themselves."""
 
 
-for command in (train, evaluate, inspect, verify, export, diff, replay, sign, bench, demo):
+for command in (
+    *(train, evaluate, inspect, verify, export, diff, replay, sign, bench, demo),
+    *(robot, doctor),
+):
     hebb.add_command(command)
 
 

@@ -27,6 +27,7 @@ from .loop import ControlLoop
 from .network_topics import NetworkTopics
 from .output import CommandOutput
 from .parameters import Settings
+from .quality import sensor_qos
 from .rates import divide
 from .scheduling import prepare_thread
 from .sensor_thread import SensorThread, Topic
@@ -105,8 +106,6 @@ class Drive:
                 settings.envelope_margin, settings.twin_speed, settings.twin_fall_rate
             ),
         )
-        reliable, best_effort = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
-        depth = 10 if settings.lock_step else 1
         self._plasticity = node.create_publisher(Float64MultiArray, "~/plasticity", 10)
         self._output = CommandOutput(node, self.robot, settings, self._suspect)
         self._thread = ControlThread(
@@ -120,10 +119,8 @@ class Drive:
             prepared=self._prepare,
         )
         # The switches: whoever publishes is heard, reliable or not.
-        switch = QoSProfile(depth=10, reliability=best_effort)
-        sensor = QoSProfile(
-            depth=depth, reliability=reliable if settings.lock_step else best_effort
-        )
+        switch = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+        sensor = sensor_qos(lock_step=settings.lock_step)
         try:
             self._sensors = SensorThread(
                 node,

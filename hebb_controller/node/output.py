@@ -8,7 +8,6 @@ from collections.abc import Callable
 from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
@@ -17,6 +16,7 @@ from ..robot import FloatArray, RobotSpec
 from ..signals import Command, Mode
 from . import conversions, graph
 from .parameters import Settings
+from .quality import COMMANDS, command_qos
 
 ACKNOWLEDGE_TIMEOUT = 0.2  # s, how long the last command may take to arrive
 
@@ -56,12 +56,11 @@ class CommandOutput:
         self._forward = settings.forward
         self._dry_run = settings.dry_run
         self._held: FloatArray | None = None
-        topic = "~/commands" if self._forward else "joint_command"
-        depth = 10 if settings.lock_step else 1
+        topic = "~/commands" if self._forward else COMMANDS
         self._publisher = node.create_publisher(
             Float64MultiArray if self._forward else JointState,
             "~/dry_run" if settings.dry_run else topic,
-            QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE),
+            command_qos(lock_step=settings.lock_step),
             event_callbacks=PublisherEventCallbacks(incompatible_qos=lambda _: incompatible(topic)),
         )
         self.topic = topic

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"hebb_controller": ROOT / "hebb_controller", "hebb_sim": ROOT / "sim"}
 
 BASE = frozenset({"errors", "share", "stop_signals"})
-SEAM = BASE | {"robot", "rotation", "signals"}
+SEAM = BASE | {"completeness", "robot", "rotation", "signals"}
 CORE = SEAM | {"observation", "safety", "plasticity", "network", "velocity_filter"}
 RULE = CORE | {"contract", "json_fields", "rule", "rule_file", "signature", "tensor_file"}
 RUN = RULE | {"runtime"}
@@ -32,7 +32,10 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "share": (frozenset({"errors"}), frozenset()),
     "stop_signals": (frozenset(), frozenset()),
     "rotation": (frozenset(), frozenset()),
+    "completeness": (frozenset(), frozenset()),
     "robot": (SEAM, frozenset()),
+    "urdf": (SEAM, frozenset()),
+    "spec_draft": (SEAM | {"urdf"}, frozenset()),
     "signals": (SEAM, frozenset()),
     "velocity_filter": (SEAM, frozenset()),
     "observation": (CORE, frozenset()),
@@ -55,7 +58,9 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "record": (SEAM | {"record"}, frozenset()),
     "bridge": (SEAM | {"bridge"}, frozenset({"serial"})),
     "bridge.frame": (frozenset({"errors"}), frozenset()),
+    "doctor": (CORE | {"doctor"}, frozenset()),
     "node": (TICK | {"bridge", "envelope", "node", "recording"}, frozenset({"rclpy"})),
+    "node.doctor": (TICK | {"doctor", "node"}, frozenset({"rclpy"})),
     "node.recorder_node": (BASE | {"mcap_file", "node"}, frozenset({"rclpy"})),
     "node.bench": (TICK | {"node"}, frozenset()),
     "node.latency": (TICK | {"node"}, frozenset({"rclpy"})),
@@ -78,8 +83,8 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "cli": (
         TICK
         | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "pictures", "plots", "train"}
-        | {"golden", "mcap_file", "node.bench", "node.latency", "onnx_export"}
-        | {"recording", "replay", "rule_diff"},
+        | {"doctor", "golden", "mcap_file", "node.bench", "node.doctor", "node.latency"}
+        | {"onnx_export", "recording", "replay", "rule_diff", "spec_draft"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
 }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from toys import toy_document
 
+from hebb_controller.completeness import missing_fields
 from hebb_controller.errors import HebbError, RobotSpecError
 from hebb_controller.robot import available_robots, load_robot, parse_robot
 from hebb_controller.share import shipped
@@ -149,7 +150,8 @@ def test_an_mjcf_model_has_the_density_that_the_spec_states():
     ("fields", "words"),
     [
         ({"mjcf": "toy.xml"}, "'density' is missing"),
-        ({"mjcf": "toy.xml", "density": None}, "density: expected a number"),
+        ({"mjcf": "toy.xml", "density": None}, "simulation: 'density' is missing"),
+        ({"mjcf": "toy.xml", "density": "5"}, "density: expected a number"),
         ({"mjcf": "toy.xml", "density": 0.0}, "density is 0; it must be positive"),
         (
             {"urdf": "toy.urdf", "density": 62.5},
@@ -239,12 +241,37 @@ def test_senseless_values_are_refused(part, field, value, message):
         parse(document)
 
 
-@pytest.mark.parametrize("document", [None, [], "a1", 3])
+@pytest.mark.parametrize("document", [[], "a1", 3])
 @pytest.mark.parametrize("part", ["", "joints", "joint_defaults", "legs", "safety", "simulation"])
 def test_a_part_that_is_no_mapping_is_refused(part, document):
     whole = document if not part else {**toy_document(), part: document}
     with pytest.raises(RobotSpecError, match="expected a mapping"):
         parse(whole)
+
+
+def test_no_document_is_no_robot():
+    with pytest.raises(RobotSpecError, match="expected a mapping"):
+        parse(None)
+
+
+@pytest.mark.parametrize("part", ["name", "joints", "legs", "safety", "simulation"])
+def test_a_part_without_a_value_is_missing(part):
+    with pytest.raises(RobotSpecError, match=rf"^toy.yaml: .*'{part}' is missing"):
+        parse({**toy_document(), part: None})
+
+
+def test_all_that_is_missing_is_named_at_once_and_the_same_of_all_joints_once():
+    document = toy_document()
+    document["joint_defaults"].update(kd=None, velocity=None)
+    document["joints"]["knee"]["upper"] = None
+    document["safety"] = {"safe_action": "damp", "max_tilt": None}
+    document["simulation"].pop("urdf")
+    assert missing_fields(document) == [
+        "joint 'knee': 'upper' is missing",
+        "every joint: 'velocity', 'kd' are missing",
+        "safety: 'max_tilt', 'max_reading_age' are missing",
+        "simulation: 'urdf' is missing",
+    ]
 
 
 def test_a_robot_without_joints_is_refused():

@@ -1,0 +1,150 @@
+"""What the doctor heard, and what it finds."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..robot import FloatArray
+
+
+class Level(enum.Enum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        check: what was looked at.
+        level: how bad it is.
+        detail: what was found.
+        mend: how to mend it; empty if there is nothing to mend.
+    """
+
+    check: str
+    level: Level
+    detail: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the controller node asks of the sensors.
+
+    Attributes:
+        period: of the rule's ticks, s.
+        sensor_timeout: sensors quiet for longer damp the robot, s.
+    """
+
+    period: float
+    sensor_timeout: float
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When a message arrived.
+
+    Attributes:
+        received: on the steady clock, s.
+        wall: on the system's clock, s.
+        stamp: what the message says, s.
+    """
+
+    received: float
+    wall: float
+    stamp: float
+
+
+@dataclass(frozen=True)
+class JointMessage:
+    """One message of joint_states; the lengths may disagree."""
+
+    at: Arrival
+    names: tuple[str, ...]
+    position: tuple[float, ...]
+    velocity: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ImuMessage:
+    """One message of imu/data.
+
+    Attributes:
+        at: when it arrived.
+        orientation: (4,) xyzw, body into world.
+        angular_velocity: (3,) rad/s, in the body's frame.
+        linear_acceleration: (3,) m/s², in the body's frame.
+        absent: fields that the message marks as not measured.
+    """
+
+    at: Arrival
+    orientation: FloatArray
+    angular_velocity: FloatArray
+    linear_acceleration: FloatArray
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Who is at the ends of the topics, by the full names of nodes.
+
+    Attributes:
+        joint_states, imu: publish the sensors.
+        commanders: publish joint_command.
+        receivers: subscribe to joint_command.
+        incompatible: sentences about ends that would not be connected to the controller node.
+    """
+
+    joint_states: tuple[str, ...] = ()
+    imu: tuple[str, ...] = ()
+    commanders: tuple[str, ...] = ()
+    receivers: tuple[str, ...] = ()
+    incompatible: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Everything that was heard between two moments of the steady clock, s."""
+
+    begin: float
+    end: float
+    joints: tuple[JointMessage, ...]
+    imu: tuple[ImuMessage, ...]
+    ends: Ends
+
+
+@dataclass(frozen=True)
+class JointSeries:
+    """What was heard of one joint: arrays of one length, in the order of arrival.
+
+    Attributes:
+        received, stamp: s.
+        position: rad; NaN where a message had none.
+        velocity: rad/s; NaN where a message had none.
+    """
+
+    received: FloatArray
+    stamp: FloatArray
+    position: FloatArray
+    velocity: FloatArray
+
+
+def joint_series(messages: Sequence[JointMessage], name: str) -> JointSeries:
+    """Return what the messages say of one joint."""
+    rows = []
+    for message in messages:
+        if name in message.names:
+            i = message.names.index(name)
+            position = message.position[i] if i < len(message.position) else np.nan
+            velocity = message.velocity[i] if i < len(message.velocity) else np.nan
+            rows.append((message.at.received, message.at.stamp, position, velocity))
+    return JointSeries(*np.array(rows, dtype=np.float64).reshape(-1, 4).T)

@@ -1,0 +1,196 @@
+"""Moves one joint after the other, gently, and judges each: a function of readings and time.
+
+Every target goes through the robot's own safety, under a rate limit that is much lower than the robot's.
+Whatever is unexpected ends it: from then on every command is DAMP.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..observation import projected_gravity
+from ..robot import FloatArray, RobotSpec
+from ..safety import Safety, damp_command
+from ..signals import Command, Mode, SensorReading
+from .heard import Finding, Level
+
+PERIOD = 0.02  # s between two commands
+SETTLE = 1.0  # s of holding before the first joint moves
+RISE = 1.0  # s from the held position to the amplitude, and back
+STAY = 0.5  # s at the amplitude, and again between two joints
+MAX_RATE = 0.5  # rad/s, of any target; a move needs half a pi amplitudes a second
+
+SAGGED = 0.3  # rad that a joint may give way when the robot begins to hold
+TURNED = 0.2  # rad by which the body may tilt meanwhile
+OTHERS = 0.5  # part of the amplitude by which another joint may move
+BACKWARDS = 0.3  # part of the amplitude that a joint may move the wrong way
+BEYOND = 1.5  # times the amplitude that a joint may move
+RIGHT = (0.5, 1.3)  # parts of what was asked that are about right
+NOTHING = 0.2  # part of what was asked that is no move
+
+
+@dataclass
+class _Move:
+    """The move of one joint that is under way."""
+
+    joint: int
+    amplitude: float  # rad, with its direction
+    begin: float  # s, steady time
+    hold: FloatArray
+    baseline: FloatArray
+    judged: bool = False
+
+
+class Moves:
+    """Moves joints of a robot one at a time; call :meth:`step` every ``PERIOD``.
+
+    Args:
+        robot: its limits hold.
+        joints: indices of those that are to move, in this order.
+        amplitude: how far, rad; less where a joint's range is small.
+        tell: is told each finding when it is made.
+        announce: is told what moves next.
+
+    Attributes:
+        windows: joint -> when its move began and ended, s.
+        done: whether all have moved, or it was aborted: from then on it commands DAMP.
+    """
+
+    def __init__(
+        self,
+        robot: RobotSpec,
+        joints: Sequence[int],
+        *,
+        amplitude: float,
+        tell: Callable[[Finding], None],
+        announce: Callable[[str], None],
+    ) -> None:
+        gentle = replace(robot, max_target_rate=np.minimum(robot.max_target_rate, MAX_RATE))
+        self._robot = robot
+        self._safety = Safety(gentle, period=PERIOD)
+        self._waiting = list(joints)
+        self._amplitude = amplitude
+        self._tell, self._announce = tell, announce
+        self._first: SensorReading | None = None
+        self._begin = 0.0
+        self._last = np.empty(robot.n_joints)
+        self._move: _Move | None = None
+        self.windows: dict[str, tuple[float, float]] = {}
+        self.done = False
+
+    def step(self, reading: SensorReading, now: float) -> Command:
+        """Return the next command.
+
+        Args:
+            reading: the latest.
+            now: on the clock of ``reading.received``, s.
+        """
+        if not self.done:
+            report = self._safety.check(reading, now)
+            if report.tripped:
+                self.abort(report.detail, "mend that first")
+            elif self._first is None:
+                self._first, self._begin = reading, now
+                self._last = reading.joint_position.copy()
+            else:
+                self._watch(self._first, reading, now)
+        if self.done or self._first is None:
+            return damp_command(self._robot)
+        target = self._first.joint_position.copy()
+        if self._move is not None:
+            target[self._move.joint] += self._move.amplitude * _shape(now - self._move.begin)
+        self._last, report = self._safety.bound(target, self._last, reading.joint_position)
+        return Command(Mode.POSITION, self._last, self._robot.kp, self._robot.kd, report)
+
+    def abort(self, reason: str, mend: str) -> None:
+        """End it: whatever follows is DAMP."""
+        if not self.done:
+            self.done = True
+            self._tell(Finding("move", Level.FAIL, f"{reason}; damped", mend))
+
+    def _watch(self, first: SensorReading, reading: SensorReading, now: float) -> None:
+        cosine = float(np.dot(_down(first), _down(reading)))
+        if cosine < math.cos(TURNED):
+            self.abort("the body tilted", "hang the robot, or hold it, so that its legs are free")
+        elif self._move is not None:
+            self._follow(self._move, reading, now)
+        elif now - self._begin < SETTLE:
+            sag = abs(reading.joint_position - first.joint_position)
+            if sag.max() > SAGGED:
+                name = self._robot.joint_names[int(sag.argmax())]
+                self.abort(
+                    f"{name} moved by {sag.max():.2f} rad when it was to hold",
+                    "see its sign, its gains, and that the driver takes targets in rad",
+                )
+        else:
+            self._next(first, reading, now)
+
+    def _next(self, first: SensorReading, reading: SensorReading, now: float) -> None:
+        if not self._waiting:
+            self.done = True
+            return
+        robot, joint = self._robot, self._waiting.pop(0)
+        hold = float(first.joint_position[joint])
+        up, down = float(robot.upper[joint]) - hold, hold - float(robot.lower[joint])
+        size = min(self._amplitude, 0.8 * max(up, down))
+        amplitude = size if up >= down else -size
+        self._announce(f"{robot.joint_names[joint]} by {amplitude:+.2f} rad: watch it")
+        self._move = _Move(
+            joint, amplitude, now, first.joint_position, reading.joint_position.copy()
+        )
+
+    def _follow(self, move: _Move, reading: SensorReading, now: float) -> None:
+        names, size = self._robot.joint_names, abs(move.amplitude)
+        name, moved = names[move.joint], reading.joint_position - move.baseline
+        own = float(moved[move.joint]) * math.copysign(1.0, move.amplitude)
+        others = abs(moved)
+        others[move.joint] = 0.0
+        other = int(others.argmax())
+        if others[other] > OTHERS * size:
+            self.abort(
+                f"{name} was to move, and {names[other]} moved by {moved[other]:+.2f} rad",
+                "see the order of names in the driver, and the motors' cables",
+            )
+        elif own < -BACKWARDS * size:
+            self.abort(
+                f"{name} moves the wrong way",
+                "have motor and encoder of this joint turn the same way",
+            )
+        elif own > BEYOND * size:
+            self.abort(
+                f"{name} moved by {own:.2f} rad where {size:.2f} was asked",
+                "see units and gear ratio in the driver",
+            )
+        elif now - move.begin > RISE + STAY and not move.judged:
+            move.judged = True
+            self._judge(name, own, size)
+        elif now - move.begin > 2 * RISE + 2 * STAY:
+            self._move = None
+            self.windows[name] = move.begin, now
+
+    def _judge(self, name: str, own: float, size: float) -> None:
+        part = own / size
+        said = f"{name} moved by {own:.3f} of {size:.3f} rad, by itself, in its direction"
+        if part < NOTHING:
+            said = f"{name} did not move: {own:.3f} of {size:.3f} rad"
+            level, mend = Level.FAIL, "see that its motor is on, gets the target, and is free"
+        elif not RIGHT[0] <= part <= RIGHT[1]:
+            level, mend = Level.WARN, "see its gains, its load, and what it rubs against"
+        else:
+            level, mend = Level.OK, ""
+        self._tell(Finding("move", level, said, mend))
+
+
+def _shape(since: float) -> float:
+    """Return how much of the amplitude is asked for, this long after the beginning: there and back."""
+    if since <= RISE + STAY:
+        return 0.5 - 0.5 * math.cos(math.pi * min(since / RISE, 1.0))
+    return 0.5 + 0.5 * math.cos(math.pi * min((since - RISE - STAY) / RISE, 1.0))
+
+
+def _down(reading: SensorReading) -> FloatArray:
+    return np.array(projected_gravity(reading.orientation))

@@ -1,0 +1,19 @@
+"""The quality of service with which the controller node reads and commands."""
+
+from __future__ import annotations
+
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+COMMANDS = "joint_command"
+
+
+def command_qos(*, lock_step: bool = False) -> QoSProfile:
+    """Return that of joint_command."""
+    return QoSProfile(depth=10 if lock_step else 1, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def sensor_qos(*, lock_step: bool = False) -> QoSProfile:
+    """Return that of joint_states and imu/data: any publisher is heard, unless the next one is waited for."""
+    if lock_step:
+        return QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+    return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -1,0 +1,167 @@
+"""Reads the joints of a URDF.
+
+A standard XML parser is enough: of a URDF this takes the joints only, while the packages that read all
+of it bring lxml, and the better ones mesh libraries. A document type, which is where XML hides
+entities, is refused; URDFs have none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from .errors import RobotSpecError
+from .robot import FloatArray
+
+_LIMITS: Mapping[str, str] = {
+    "lower": "lower",
+    "upper": "upper",
+    "velocity": "velocity",
+    "effort": "torque",
+}
+"""What a URDF calls a limit -> what a spec calls it."""
+
+
+class _NoDoctype(ET.TreeBuilder):
+    """Refuses a document type before anything in it is read."""
+
+    def doctype(self, name: str, pubid: str, system: str) -> None:
+        raise RobotSpecError("it has a DOCTYPE, which no URDF needs. Take it out.")
+
+
+@dataclass(frozen=True)
+class UrdfJoint:
+    """A joint as the URDF has it, in the frame of the root link at zero position.
+
+    Attributes:
+        name: its name.
+        kind: ``revolute``, ``continuous``, ``fixed``, …
+        parent, child: the links that it joins.
+        position: (3,) m.
+        axis: (3,) unit vector.
+        limits: lower, upper, velocity and torque, as far as they are stated and mean something.
+        mimics: whether another joint moves it.
+    """
+
+    name: str
+    kind: str
+    parent: str
+    child: str
+    position: FloatArray
+    axis: FloatArray
+    limits: Mapping[str, float]
+    mimics: bool
+
+
+def read_urdf(path: Path) -> tuple[str, list[UrdfJoint]]:
+    """Return a robot's name and its joints, in the order of the file.
+
+    Args:
+        path: the file, plain URDF: xacro has to be run first.
+
+    Raises:
+        RobotSpecError: the file is unreadable, or its joints are no tree.
+    """
+    try:
+        root = ET.parse(path, ET.XMLParser(target=_NoDoctype())).getroot()  # noqa: S314 - see top
+    except (ET.ParseError, OSError, ValueError, LookupError) as error:
+        raise RobotSpecError(f"{path}: not readable as XML: {error}") from error
+    if root.tag != "robot":
+        raise RobotSpecError(f"{path}: its root is <{root.tag}>, that of a URDF is <robot>.")
+    if any("xacro" in element.tag for element in root.iter()):
+        raise RobotSpecError(f"{path}: this is xacro. Expand it first: xacro FILE > robot.urdf")
+    elements = root.findall("joint")
+    into = {_end(element, "child", path): element for element in elements}
+    names = [element.get("name", "") for element in elements]
+    if len(into) != len(elements) or len(set(names)) != len(names) or not all(names):
+        raise RobotSpecError(
+            f"{path}: it is no tree: a joint's name or a child link stands twice, or a joint has no name."
+        )
+    poses: dict[str, tuple[FloatArray, FloatArray]] = {}
+
+    def pose(link: str, above: tuple[str, ...] = ()) -> tuple[FloatArray, FloatArray]:
+        """Return rotation (3, 3) and position (3,) of a link in the root link at zero position."""
+        if link in above:
+            raise RobotSpecError(f"{path}: link '{link}' hangs on itself.")
+        if link not in into:
+            return np.eye(3), np.zeros(3)
+        if link not in poses:
+            element = into[link]
+            turn, shift = pose(_end(element, "parent", path), (*above, link))
+            origin = element.find("origin")
+            rpy = _vector(origin, "rpy", (0.0, 0.0, 0.0), path)
+            xyz = _vector(origin, "xyz", (0.0, 0.0, 0.0), path)
+            poses[link] = turn @ _rotation(rpy), turn @ xyz + shift
+        return poses[link]
+
+    return root.get("name", path.stem), [_joint(e, path, *pose(c)) for c, e in into.items()]
+
+
+def _joint(element: ET.Element, path: Path, turn: FloatArray, position: FloatArray) -> UrdfJoint:
+    axis = turn @ _vector(element.find("axis"), "xyz", (1.0, 0.0, 0.0), path)
+    length = float(np.linalg.norm(axis))
+    stated: dict[str, float] = {}
+    limit = element.find("limit")
+    kind = element.get("type", "")
+    for theirs, ours in _LIMITS.items():
+        if limit is not None and theirs in limit.attrib:
+            (stated[ours],) = _numbers(limit.get(theirs, ""), 1, f"{path}: {theirs}")
+    # A continuous joint has no range; a speed or torque of zero means that nobody has stated one. The end
+    # of a range that is not stated is 0 (wiki.ros.org/urdf/XML/joint).
+    low, high = stated.pop("lower", 0.0), stated.pop("upper", 0.0)
+    limits = {"lower": low, "upper": high} if kind != "continuous" and low < high else {}
+    limits |= {key: value for key, value in stated.items() if value > 0}
+    return UrdfJoint(
+        element.get("name", ""),
+        kind,
+        _end(element, "parent", path),
+        _end(element, "child", path),
+        position,
+        axis / length if length else axis,
+        limits,
+        element.find("mimic") is not None,
+    )
+
+
+def _end(element: ET.Element, end: str, path: Path) -> str:
+    found = element.find(end)
+    link = None if found is None else found.get("link")
+    if link is None:
+        raise RobotSpecError(f"{path}: joint '{element.get('name')}' has no {end} link.")
+    return link
+
+
+def _vector(
+    element: ET.Element | None, attribute: str, default: Sequence[float], path: Path
+) -> FloatArray:
+    text = None if element is None else element.get(attribute)
+    if text is None:
+        return np.array(default)
+    return np.array(_numbers(text, 3, f"{path}: {attribute}"))
+
+
+def _numbers(text: str, count: int, where: str) -> list[float]:
+    try:
+        numbers = [float(word) for word in text.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise RobotSpecError(f"{where}: expected {count} finite numbers, found '{text[:40]}'.")
+    return numbers
+
+
+def _rotation(rpy: FloatArray) -> FloatArray:
+    """Return the (3, 3) rotation of fixed-axis roll, pitch, yaw, as URDF has it."""
+    (cr, cp, cy), (sr, sp, sy) = np.cos(rpy), np.sin(rpy)
+    return np.array(
+        [
+            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+            [-sp, cp * sr, cp * cr],
+        ]
+    )
