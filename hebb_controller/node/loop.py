@@ -224,8 +224,8 @@ class ControlLoop:
         report = self.guard.check_stamps(before, sample)
         if not report.tripped:
             report = self.guard.check(sample, now)
-        if not report.tripped and phase is Phase.RUN and not repeated:
-            report = self.guard.check_motion(sample)
+        if not report.tripped and phase is Phase.RUN:
+            report = self.guard.check_motion(sample, now)
         if report.tripped:
             return self._latch(report, self._safe_command(report))
         if repeated or not self._pace.due(self._moment(sample, now)):

@@ -54,7 +54,7 @@ def settings(**changes):
 def sample(robot, stamp, received=None, **changes):
     """Return a reading in the default pose; by default it is received at its stamp.
 
-    The velocities are noise, as on any robot: a driver that repeats itself is damped.
+    Velocities differ each time, as on any robot: a driver that repeats itself is damped.
     """
     reading = SensorReading(
         stamp=stamp * 1e-9,
@@ -62,7 +62,7 @@ def sample(robot, stamp, received=None, **changes):
         joint_position=robot.default,
         joint_velocity=np.full(robot.n_joints, stamp * 1e-15),
         orientation=np.array([0.0, 0.0, 0.0, 1.0]),
-        angular_velocity_base=np.zeros(3),
+        angular_velocity_base=np.full(3, stamp * 1e-15),
     )
     return Sample(replace(reading, **changes), stamp)
 
@@ -158,6 +158,39 @@ def test_readings_faster_than_the_rule_tick_it_at_its_own_period(robot, rate):
         given = sample(robot, start + i * PERIOD // rate)
         driven.loop.tick(given, given.reading.received)
     assert driven.loop.ticks - before == 50
+
+
+@pytest.mark.parametrize("lock_step", [False, True])
+def test_a_stamp_that_is_repeated_for_long_damps_but_not_in_lock_step(robot, lock_step):
+    """A simulator in lock-step repeats its reading for who did not hear it."""
+    driven = Driven(robot, frozen_timeout=0.5, lock_step=lock_step).to_run()
+    driven.step()
+    since = driven.stamp * 1e-9
+    for received in (since + 0.25, since + 0.5):
+        again = sample(robot, driven.stamp, received=received)
+        assert driven.loop.tick(again, received).mode is Mode.POSITION
+    again = sample(robot, driven.stamp, received=since + 0.51)
+    command = driven.loop.tick(again, since + 0.51)
+    assert command.mode is (Mode.POSITION if lock_step else Mode.DAMP)
+    said = driven.loop.status.reason
+    assert said == ("" if lock_step else "the stamps have stood still for 0.51 s: damping")
+
+
+@pytest.mark.parametrize("alive", ["orientation", "angular_velocity_base"])
+def test_an_imu_that_reads_the_same_for_long_damps(robot, alive):
+    """One value that changes in its last bit is alive."""
+    driven = Driven(robot, frozen_timeout=0.5).to_run()
+    still = {"orientation": np.array([0.0, 0.0, 0.0, 1.0]), "angular_velocity_base": np.ones(3)}
+    for tick in range(50):
+        moving = still[alive] + np.eye(len(still[alive]))[0] * tick * 1e-9
+        driven.step(**{**still, alive: moving})
+    assert driven.phase is Phase.RUN
+    for _ in range(25):
+        driven.step(**still)
+    assert driven.phase is Phase.RUN  # the first of them was new
+    driven.step(**still)
+    driven.step(**still)
+    assert driven.loop.status.reason == "the imu has read the same for 0.52 s: damping"
 
 
 def test_readings_at_the_rules_own_rate_that_jitter_tick_it_every_time(robot):
