@@ -123,6 +123,21 @@ def test_the_way_to_the_default_pose_takes_half_a_second_at_least(robot):
     assert driven.phase is Phase.RUN
 
 
+def test_a_clock_that_jumps_ahead_does_not_shorten_the_way_to_the_default_pose(robot):
+    """What counts of a step is the longest that sensors may be quiet."""
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    away = robot.default.copy()
+    away[1] += 0.8
+    targets = [driven.step(joint_position=away).position[1] for _ in range(5)]
+    driven.stamp += 3600 * 1000 * MS
+    targets += [driven.step(joint_position=away).position[1] for _ in range(5)]
+    steps = -np.diff(targets)
+    np.testing.assert_allclose(np.delete(steps, 4), 0.02)
+    assert steps[4] == pytest.approx(TIMEOUT)
+    assert driven.phase is Phase.TO_DEFAULT_POSE
+
+
 def test_the_network_does_not_tick_on_the_way_to_the_default_pose(robot):
     driven = Driven(robot)
     driven.loop.start(0.0)
