@@ -26,6 +26,14 @@ SIM = "/sim_node"
 PATIENCE = 15.0  # s, how long a test waits for what must happen
 
 
+def find_stand_ins():
+    """Have child processes find the modules in ``stand_ins``, which run where a node would."""
+    here = str(Path(__file__).parent / "stand_ins")
+    paths = os.getenv("PYTHONPATH", "").split(os.pathsep)
+    if here not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, paths)])
+
+
 class Recorder:
     """Every message of a topic with the steady time of its arrival here."""
 
