@@ -65,6 +65,15 @@ class Guard:
             return LimitReport(Limit.STALE, f"no sensor reading for {quiet:.1f} s (lock-step)")
         return self._safety.check(sample.reading, self.judged(sample, now))
 
+    def check_stall(self, stalled: float) -> LimitReport:
+        """Return whether the loop may go on after so long without a tick, s of steady time.
+
+        Whoever receives the commands has damped meanwhile: the robot is not where it was.
+        """
+        if stalled <= self.watchdog:
+            return NOTHING_ACTED
+        return LimitReport(Limit.STALE, f"the control loop stood still for {stalled:.2f} s")
+
     def check_stamps(self, before: Sample | None, sample: Sample) -> LimitReport:
         """Return whether one reading may follow another."""
         if before is None:

@@ -70,7 +70,7 @@ class ControlLoop:
         period = loaded.controller.interface.period
         self._safety = Safety(robot, period=period)
         self.guard = Guard(robot, self._safety, settings)
-        self._started = 0.0
+        self._started = self._called = 0.0
         self._sample: Sample | None = None
         self._held: Command | None = None
         self._stop_command = damp_command(robot)
@@ -114,7 +114,7 @@ class ControlLoop:
 
     def start(self, now: float) -> None:
         """Begin the way into a run; readings received before ``now`` do not count."""
-        self._started = now
+        self._started = self._called = now
         self._sample = self._held = self._way = None
         self._pace.restart()
         self._tell(phase=Phase.TO_DEFAULT_POSE, reason="")
@@ -209,6 +209,7 @@ class ControlLoop:
             now: steady time, s.
         """
         phase = self.status.phase
+        stalled, self._called = now - self._called, now
         if self._staged is not None and phase is not Phase.RUN:
             self._swap(*self._staged)
         if phase is Phase.INACTIVE:
@@ -219,7 +220,9 @@ class ControlLoop:
         if phase is Phase.DAMPED:
             return self._stop_command
         repeated = before is not None and sample.stamp == before.stamp
-        report = self.guard.check_stamps(before, sample)
+        report = self.guard.check_stall(stalled)
+        if not report.tripped:
+            report = self.guard.check_stamps(before, sample)
         if not report.tripped:
             report = self.guard.check(sample, now)
         if not report.tripped and phase is Phase.RUN:

@@ -129,9 +129,11 @@ def test_a_clock_that_jumps_ahead_does_not_shorten_the_way_to_the_default_pose(r
     driven.loop.start(0.0)
     away = robot.default.copy()
     away[1] += 0.8
-    targets = [driven.step(joint_position=away).position[1] for _ in range(5)]
-    driven.stamp += 3600 * 1000 * MS
-    targets += [driven.step(joint_position=away).position[1] for _ in range(5)]
+    targets = []
+    for tick in range(10):
+        driven.stamp += 3600 * 1000 * MS if tick == 5 else 0
+        command = driven.step(joint_position=away, received=0.02 * tick)
+        targets.append(command.position[1])
     steps = -np.diff(targets)
     np.testing.assert_allclose(np.delete(steps, 4), 0.02)
     assert steps[4] == pytest.approx(TIMEOUT)
@@ -181,7 +183,7 @@ def test_a_stamp_that_is_repeated_for_long_damps_but_not_in_lock_step(robot, loc
     driven = Driven(robot, frozen_timeout=0.5, lock_step=lock_step).to_run()
     driven.step()
     since = driven.stamp * 1e-9
-    for received in (since + 0.25, since + 0.5):
+    for received in since + np.arange(0.05, 0.51, 0.05):
         again = sample(robot, driven.stamp, received=received)
         assert driven.loop.tick(again, received).mode is Mode.POSITION
     again = sample(robot, driven.stamp, received=since + 0.51)
@@ -272,10 +274,22 @@ def test_a_bad_reading_damps_even_between_two_ticks(robot):
     assert driven.loop.tick(given, given.reading.received).mode is Mode.DAMP
 
 
+def test_a_loop_that_stood_still_damps_though_its_readings_are_new(robot):
+    """A process that was stopped and goes on: the receiver of its commands has damped meanwhile."""
+    driven = Driven(robot).to_run()
+    driven.step()
+    driven.stamp += 80 * MS  # with the step, as long as sensors may be quiet
+    assert driven.step().mode is Mode.POSITION
+    driven.stamp += 90 * MS
+    assert driven.step().mode is Mode.DAMP
+    assert driven.loop.status.reason == "the control loop stood still for 0.11 s: damping"
+
+
 def test_a_backward_jump_of_the_stamps_damps(robot):
     driven = Driven(robot).to_run()
+    now = driven.stamp * 1e-9 + 0.02
     driven.stamp = 0
-    assert driven.step(received=100.0).mode is Mode.DAMP
+    assert driven.step(received=now).mode is Mode.DAMP
     assert "jumped back" in driven.loop.status.reason
 
 

@@ -315,7 +315,7 @@ def test_freezing_by_hand_keeps_the_weights_until_they_are_let_go():
 
 
 def test_ticks_at_half_the_rate_freeze_the_weights_until_the_rate_returns():
-    driven = Driven(by_stamps=False)
+    driven = Driven(by_stamps=False, sensor_timeout=3 * PERIOD)
     driven.step(3)
 
     def slowly():
