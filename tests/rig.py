@@ -180,7 +180,7 @@ class Rig:
         return self
 
     def set(self, node, name, value):
-        reason = self.operator.set_parameter(node, name, value)
+        reason = self.operator.set_parameter(node, name, value, timeout=2 * PATIENCE)
         assert not reason, reason
 
     def wait_for_phase(self, phase, *, since=0):

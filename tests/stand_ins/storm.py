@@ -1,6 +1,7 @@
 """Set parameters of the controller as fast as it answers, from three sides, good ones and bad, until SIGINT."""
 
 import itertools
+import os
 import threading
 from contextlib import suppress
 
@@ -31,6 +32,7 @@ def blow(number, stopping, answered):
 
 
 if __name__ == "__main__":
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # whatever the test runs under
     stopping, answered = stop_event(), []
     threads = [threading.Thread(target=blow, args=(i, stopping, answered)) for i in range(3)]
     for thread in threads:

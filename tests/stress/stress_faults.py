@@ -68,6 +68,7 @@ class Bench:
     def spoil(self, fault):
         """Have the driver fail; return since when, steady time."""
         index = len(self.since.items)
+        self.made.commands.wait_for(10)  # a run that has just begun has seen no reading before
         self.made.set(SIM, "fault", fault)
         return self.since.wait(lambda _: True, since=index)[1].data
 
@@ -257,7 +258,7 @@ def test_a_driver_that_is_killed_damps_and_the_next_one_is_taken(bench):
         since = time.monotonic()
         safe.append(bench.damped(since, statuses))
         made.start_simulator(paused=False)
-        made.readings.wait_for(5)
+        bench.followed()  # until it has found the controller, nobody takes the commands
         back.append(bench.back())
     assert made.controller.pid == controller
     bench.note("driver killed (SIGKILL)", "DAMPED: … ms old", safe, back)
@@ -326,10 +327,15 @@ def test_weights_that_explode_on_probation_bring_the_old_rule_back(bench, explod
     for _ in range(bench.repeats):
         statuses = len(made.statuses.items)
         made.set(CONTROL, "rule_file", exploding)
-        begun, _ = made.statuses.wait(lambda s: values(s)["rule_file"] == exploding, since=statuses)
-        ended, status = made.statuses.wait(
-            lambda s: values(s)["swap_state"] == "rolled back", since=statuses
+        begun, status = made.statuses.wait(
+            lambda s: values(s)["rule_file"] == exploding, since=statuses
         )
+        number = str(int(values(status)["swap"]) + 1)
+        ended, status = made.statuses.wait(
+            lambda s: values(s)["swap"] == number,  # noqa: B023
+            since=statuses,
+        )
+        assert values(status)["swap_state"] == "rolled back"
         assert values(status)["rule_file"] == before
         assert values(status)["phase"] == "RUN"
         safe.append(ended - begun)
@@ -377,7 +383,10 @@ def test_a_controller_that_is_killed_is_damped_by_the_receiver_and_the_next_one_
         while not made.operator.change_state(CONTROL, "activate", timeout=20.0):
             assert time.monotonic() < again + GONE, made.logs()
             time.sleep(0.5)
-        when, _ = made.wait_for_phase("RUN", since=index)
+        when, status = made.statuses.wait(
+            lambda s: values(s)["phase"] in {"RUN", "DAMPED"}, GONE, since=index
+        )
+        assert values(status)["phase"] == "RUN", values(status)
         back.append(when - again)
     assert made.simulator.pid == simulator
     bench.note("controller killed (SIGKILL)", "receiver damped", safe, back)
