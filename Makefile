@@ -33,7 +33,7 @@ export NUMEXPR_NUM_THREADS := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-mutation lint suites clean $(addprefix test-,$(SUITES)) remake-environment
+.PHONY: help demo test test-fast test-mutation test-stress lint suites clean $(addprefix test-,$(SUITES)) remake-environment
 
 help:
 	@echo "make demo       walk the simulated robot over ROS 2 and take a leg away; writes demo_out/"
@@ -41,6 +41,8 @@ help:
 	@echo "make test-fast  lint, check types, run the unit tests"
 	@echo "make test-NAME  run one directory of tests: $(SUITES)"
 	@echo "make test-mutation  plant faults in safety.py and count those that its tests find: minutes"
+	@echo "make test-stress  a thousand swaps, every fault ten times, half an hour of everything: 75 minutes;"
+	@echo "                  STRESS=0.1 for a tenth of it; results in build/stress/"
 	@echo "make lint       lint and check types"
 	@echo "make clean      remove .venv and everything that was built"
 	@echo
@@ -75,6 +77,12 @@ $(addprefix test-,$(SUITES)): test-%: $(VENV)/.test-installed
 # Of no use to most changes, so it is no part of `test`.
 test-mutation: $(VENV)/.test-installed
 	@$(BIN)/python tests/mutation/mutate.py
+
+# It takes an hour, and an otherwise idle machine, so it is no part of `test` either.
+test-stress: $(VENV)/.test-installed
+	@echo "==> pytest tests/stress"
+	@mkdir -p $(RESULTS)
+	@$(BIN)/pytest tests/stress -o python_files='stress_*.py' -s --junitxml=$(RESULTS)/stress.xml
 
 define ANY_EXECUTED
 import sys, xml.etree.ElementTree as ET

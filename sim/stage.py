@@ -20,6 +20,8 @@ from .surroundings import Surroundings
 
 PENETRATION = 0.002  # m, that feet on the ground have anyway
 SUBSTEPS = 4  # of a tick; physics at 200 Hz
+GROUND_REACH = 60.0  # m from the middle of the ground, at which it is moved along
+GROUND_STEP = 50.0  # m, by multiples of which
 LOCKED_SOLVER_ITERATIONS = 50  # with 5, a locked joint yields by 0.06 rad; with 50, by 0.001
 LOCK_FORCE = 500.0  # N·m, what holds a locked joint
 FOLD_SPEED = 3.0  # rad/s, at which a leg moves to its folded pose
@@ -76,6 +78,7 @@ class Stage:
         self._ground = pybullet.loadURDF(plane, physicsClientId=client)
         self.body, self.joints = load_model(robot, client, visual=visual, shortened=shortened)
         self._trunk = pybullet.getDynamicsInfo(self.body, -1, physicsClientId=client)
+        self._middle = (0.0, 0.0)  # of the ground, m
         self._friction = pybullet.getDynamicsInfo(self._ground, -1, physicsClientId=client)[1]
         feet = [self.joints[joints[-1]] for joints in robot.legs.values()]
         self._foot_friction = pybullet.getDynamicsInfo(
@@ -101,7 +104,23 @@ class Stage:
             body, [0.0, 0.0, 100.0], [0.0, 0.0, 0.0, 1.0], physicsClientId=client
         )
         pybullet.stepSimulation(physicsClientId=client)
+        self._move_ground((0.0, 0.0))
         pybullet.restoreState(self._built, physicsClientId=client)
+
+    def keep_ground_under(self, position: Sequence[float]) -> None:
+        """Have a robot that went far, m, still walk on ground, which ends 100 m from its middle."""
+        (x, y), (at_x, at_y) = position[:2], self._middle
+        if max(abs(x - at_x), abs(y - at_y)) > GROUND_REACH:
+            self._move_ground(
+                (GROUND_STEP * round(x / GROUND_STEP), GROUND_STEP * round(y / GROUND_STEP))
+            )
+
+    def _move_ground(self, middle: tuple[float, float]) -> None:
+        if middle != self._middle:
+            self._middle = middle
+            pybullet.resetBasePositionAndOrientation(
+                self._ground, [*middle, 0.0], [0.0, 0.0, 0.0, 1.0], physicsClientId=self.client
+            )
 
     def place(self, state: RobotState) -> None:
         """Put the robot into a state, healthy and released; the stage must have been cleared."""

@@ -180,7 +180,9 @@ class World:
             [abs(torque * state[1]) for torque, state in zip(torques, states, strict=True)]
         )
         self._tick += 1
-        return self.sense()
+        reading = self.sense()
+        self._stage.keep_ground_under(self._position)
+        return reading
 
     @property
     def position(self) -> FloatArray:

@@ -1,7 +1,10 @@
 """A simulator and a controller as processes, watched by this one: what the tests over ROS share."""
 
+import itertools
+import os
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from sensor_msgs.msg import JointState
 from hebb_controller.contract import Contract, joint_contracts
 from hebb_controller.network import InitialSpec
 from hebb_controller.node.operator_client import Operator
-from hebb_controller.node.processes import NodeProcess
+from hebb_controller.node.processes import CONTROLLER, SIMULATOR, NodeProcess
 from hebb_controller.observation import Channel, observation_size
 from hebb_controller.plasticity import UpdateSpec
 from hebb_controller.rule import Envelope, LayerEnvelope, RuleHeader, make_rule
@@ -21,6 +24,14 @@ from hebb_controller.rule import Envelope, LayerEnvelope, RuleHeader, make_rule
 CONTROL = "/controller_node"
 SIM = "/sim_node"
 PATIENCE = 15.0  # s, how long a test waits for what must happen
+
+
+def find_stand_ins():
+    """Have child processes find the modules in ``stand_ins``, which run where a node would."""
+    here = str(Path(__file__).parent / "stand_ins")
+    paths = os.getenv("PYTHONPATH", "").split(os.pathsep)
+    if here not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, paths)])
 
 
 class Recorder:
@@ -109,16 +120,46 @@ def gentle_rule(robot, *, seed=0, scale=0.02):
 
 @dataclass
 class Rig:
-    """A simulator and a controller, each a process, and what is heard of them."""
+    """A simulator and a controller, each a process, and what is heard of them.
+
+    Either may be started again, with other parameters, while the other goes on.
+    """
 
     directory: Path
     operator: Operator
-    simulator: NodeProcess
-    controller: NodeProcess
+    simulator_module: str
+    controller_module: str
+    simulator_parameters: dict
+    controller_parameters: dict
+    controller_environment: dict | None = None
     readings: Recorder = field(default_factory=Recorder)
     commands: Recorder = field(default_factory=Recorder)
     diagnostics: Recorder = field(default_factory=Recorder)
     statuses: Recorder = field(default_factory=Recorder)
+    starts: int = 0
+
+    def __post_init__(self):
+        self.simulator = self.start_simulator()
+        self.controller = self.start_controller()
+
+    def start_simulator(self, **parameters):
+        self.simulator = self._start(
+            self.simulator_module, {**self.simulator_parameters, **parameters}
+        )
+        return self.simulator
+
+    def start_controller(self, **parameters):
+        self.controller = self._start(
+            self.controller_module,
+            {**self.controller_parameters, **parameters},
+            self.controller_environment,
+        )
+        return self.controller
+
+    def _start(self, module, parameters, environment=None):
+        self.starts += 1
+        log = self.directory / f"{self.starts}_{module.rpartition('.')[2]}.log"
+        return NodeProcess(module, parameters, environment=environment, log=log)
 
     def listen(self, *, readings=True):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -145,7 +186,7 @@ class Rig:
         return self
 
     def set(self, node, name, value):
-        reason = self.operator.set_parameter(node, name, value)
+        reason = self.operator.set_parameter(node, name, value, timeout=2 * PATIENCE)
         assert not reason, reason
 
     def wait_for_phase(self, phase, *, since=0):
@@ -164,3 +205,56 @@ class Rig:
 
     def logs(self):
         return self.simulator.output() + self.controller.output()
+
+
+@contextmanager
+def rigs(make_directory, rule_file, *, simulator=SIMULATOR, controller=CONTROLLER):
+    """Yield the function that starts a rig, one at a time since they share their topics.
+
+    Args:
+        make_directory: returns a new directory for what a rig prints.
+        rule_file: of a rig that is given no other.
+        simulator, controller: the modules that the two run.
+    """
+    modules = simulator, controller
+    running = []
+    numbers = itertools.count()
+
+    def end():
+        for made in running:
+            made.simulator.end()
+            made.controller.end()
+            made.operator.close()
+        running.clear()
+
+    def start(
+        *,
+        sim=None,
+        controller=None,
+        lock_step=False,
+        readings=True,
+        module=modules[1],
+        environment=None,
+    ):
+        end()
+        directory = make_directory()
+        drive = {"tick_source": "sensor" if lock_step else "timer", "lock_step": lock_step}
+        # A node of its own for each rig: what was heard of the one before is not heard again.
+        watcher = Operator(name=f"watcher_{os.getpid()}_{next(numbers)}")
+        made = Rig(
+            directory,
+            watcher,
+            modules[0],
+            module,
+            {"paused": True, "real_time_factor": 0.0 if lock_step else 1.0, **(sim or {})},
+            {"rule_file": str(rule_file), **drive, **(controller or {})},
+            environment,
+        )
+        running.append(made)
+        made.listen(readings=readings)
+        return made
+
+    try:
+        yield start
+    finally:
+        end()

@@ -141,7 +141,7 @@ def control_thread(seconds: float, rt_priority: int = 0) -> Punctuality:
                 joint_position=robot.default + 0.01 * rng.standard_normal(robot.n_joints),
                 joint_velocity=0.1 * rng.standard_normal(robot.n_joints),
                 orientation=np.array((0.0, 0.0, 0.0, 1.0)),
-                angular_velocity_base=np.zeros(3),
+                angular_velocity_base=0.1 * rng.standard_normal(3),
             )
             thread.offer(Sample(reading, round(now * 1e9)))
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..robot import RobotSpec
 from ..safety import Safety
-from ..signals import NOTHING_ACTED, Limit, LimitReport
+from ..signals import NOTHING_ACTED, Limit, LimitReport, SensorReading
 from .values import LoopSettings, Sample
 
 LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
@@ -26,9 +26,10 @@ class Guard:
         self._names = robot.joint_names
         self._safety = safety
         self._settings = settings
-        self._position = self._velocity = np.full(robot.n_joints, np.nan)
+        self._last: SensorReading | None = None
         self._moved = np.zeros(robot.n_joints, dtype=np.int64)
-        self._changed = self._stamp = 0
+        self._joints_changed = self._imu_changed = self._stamp = 0
+        self._advanced = 0.0
         self._beat = -np.inf
 
     @property
@@ -40,7 +41,7 @@ class Guard:
     def begin(self, stamp: int) -> None:
         """Have sensors count as moving from this stamp on, ns."""
         self._moved[:] = stamp
-        self._changed = stamp
+        self._last = None
 
     def beat(self, now: float) -> None:
         """Take a dead-man's beat that came at this steady time, s."""
@@ -64,6 +65,15 @@ class Guard:
             return LimitReport(Limit.STALE, f"no sensor reading for {quiet:.1f} s (lock-step)")
         return self._safety.check(sample.reading, self.judged(sample, now))
 
+    def check_stall(self, stalled: float) -> LimitReport:
+        """Return whether the loop may go on after so long without a tick, s of steady time.
+
+        Whoever receives the commands has damped meanwhile: the robot is not where it was.
+        """
+        if stalled <= self.watchdog:
+            return NOTHING_ACTED
+        return LimitReport(Limit.STALE, f"the control loop stood still for {stalled:.2f} s")
+
     def check_stamps(self, before: Sample | None, sample: Sample) -> LimitReport:
         """Return whether one reading may follow another."""
         if before is None:
@@ -75,21 +85,39 @@ class Guard:
             return LimitReport(Limit.STALE, f"the stamps jumped ahead by {step:.3f} s")
         return NOTHING_ACTED
 
-    def check_motion(self, sample: Sample) -> LimitReport:
-        """Return whether the joints of a robot that runs still read something new now and then.
+    def check_motion(self, sample: Sample, now: float) -> LimitReport:
+        """Return whether the sensors of a robot that runs still read something new now and then.
 
-        All of them the same, to the last bit, is a driver that repeats itself.
+        All joints, or the imu, the same to the last bit, or one stamp again and again: that is a driver
+        that repeats itself. A joint alone may be a damage that the rule lives with; without an imu the
+        tilt would not be seen.
         """
-        reading, self._stamp = sample.reading, sample.stamp
-        moved = reading.joint_position != self._position
+        reading, before = sample.reading, self._last
+        if before is None or sample.stamp != self._stamp:
+            self._advanced = now
+        self._last, self._stamp = reading, sample.stamp
+        if before is None:
+            self._moved[:] = self._joints_changed = self._imu_changed = sample.stamp
+            return NOTHING_ACTED
+        moved = reading.joint_position != before.joint_position
         self._moved[moved] = sample.stamp
-        if np.count_nonzero(moved) or (reading.joint_velocity != self._velocity).any():
-            self._changed = sample.stamp
-        self._position, self._velocity = reading.joint_position, reading.joint_velocity
-        still = (sample.stamp - self._changed) * 1e-9
+        if np.count_nonzero(moved) or (reading.joint_velocity != before.joint_velocity).any():
+            self._joints_changed = sample.stamp
+        if (reading.orientation != before.orientation).any() or (
+            reading.angular_velocity_base != before.angular_velocity_base
+        ).any():
+            self._imu_changed = sample.stamp
         limit = self._settings.frozen_timeout
-        if limit and still > limit:
-            return LimitReport(Limit.STALE, f"all joints have read the same for {still:.2f} s")
+        for what, since in (
+            ("all joints have", self._joints_changed),
+            ("the imu has", self._imu_changed),
+        ):
+            still = (sample.stamp - since) * 1e-9
+            if limit and still > limit:
+                return LimitReport(Limit.STALE, f"{what} read the same for {still:.2f} s")
+        still = now - self._advanced
+        if limit and still > limit and not self._settings.lock_step:
+            return LimitReport(Limit.STALE, f"the stamps have stood still for {still:.2f} s")
         return NOTHING_ACTED
 
     @property

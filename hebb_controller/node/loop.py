@@ -19,7 +19,7 @@ import numpy as np
 
 from ..controller import Controller
 from ..plasticity import RULE_KINDS
-from ..robot import FloatArray, RobotSpec
+from ..robot import RobotSpec
 from ..runtime.base import State
 from ..safety import Safety, damp_command
 from ..signals import Command, Limit, LimitReport, Mode
@@ -28,9 +28,7 @@ from .rates import Pace, RateWatch
 from .succession import Succession, SwapSettings
 from .supervisor import Stage, Supervisor, SupervisorSettings
 from .values import Loaded, LoopSettings, LoopStatus, Phase, Sample
-
-MOVE_SPEED = 1.0  # rad/s, the fastest joint on the way to the default pose
-MOVE_DURATION = 0.5  # s, the shortest way to the default pose
+from .way import Way
 
 REMEDIES = {
     Stage.FROZEN: "frozen",
@@ -74,11 +72,11 @@ class ControlLoop:
         period = loaded.controller.interface.period
         self._safety = Safety(robot, period=period)
         self.guard = Guard(robot, self._safety, settings)
-        self._started = 0.0
+        self._started = self._called = 0.0
         self._sample: Sample | None = None
         self._held: Command | None = None
         self._stop_command = damp_command(robot)
-        self._move: tuple[FloatArray, int, int] | None = None
+        self._way: Way | None = None
         self._pace = Pace(round(period * 1e9), early=0)
         self._rate = RateWatch(period, settings.rate_tolerance)
         self._follow_period()
@@ -118,8 +116,8 @@ class ControlLoop:
 
     def start(self, now: float) -> None:
         """Begin the way into a run; readings received before ``now`` do not count."""
-        self._started = now
-        self._sample = self._held = self._move = None
+        self._started = self._called = now
+        self._sample = self._held = self._way = None
         self._pace.restart()
         self._tell(phase=Phase.TO_DEFAULT_POSE, reason="")
 
@@ -213,6 +211,7 @@ class ControlLoop:
             now: steady time, s.
         """
         phase = self.status.phase
+        stalled, self._called = now - self._called, now
         if self._staged is not None and phase is not Phase.RUN:
             self._swap(*self._staged)
         if phase is Phase.INACTIVE:
@@ -223,11 +222,13 @@ class ControlLoop:
         if phase is Phase.DAMPED:
             return self._stop_command
         repeated = before is not None and sample.stamp == before.stamp
-        report = self.guard.check_stamps(before, sample)
+        report = self.guard.check_stall(stalled)
+        if not report.tripped:
+            report = self.guard.check_stamps(before, sample)
         if not report.tripped:
             report = self.guard.check(sample, now)
-        if not report.tripped and phase is Phase.RUN and not repeated:
-            report = self.guard.check_motion(sample)
+        if not report.tripped and phase is Phase.RUN:
+            report = self.guard.check_motion(sample, now)
         if report.tripped:
             return self._latch(report, self._safe_command(report))
         if repeated or not self._pace.due(self._moment(sample, now)):
@@ -266,17 +267,12 @@ class ControlLoop:
             controller.runtime.plasticity_gain = self.gain
             blend = self._succession.blend(sample.reading)
             return controller.step(sample.reading, judged, blend=blend)
-        if self._move is None:
-            position = sample.reading.joint_position
-            way = float(np.abs(self.robot.default - position).max())
-            duration = round(max(MOVE_DURATION, way / MOVE_SPEED) * 1e9)
-            self._move = (position.copy(), sample.stamp, duration)
+        if self._way is None:
+            position, step = sample.reading.joint_position, self._settings.sensor_timeout
+            self._way = Way(position, self.robot.default, sample.stamp, max_step=step)
             controller.reset(self._rng(), position)
-        start, since, duration = self._move
-        done = min(1.0, (sample.stamp - since) / duration)
-        target = start + done * (self.robot.default - start)
-        command = controller.move_to(target, sample.reading, judged)
-        if done >= 1.0 and not command.limits.tripped:
+        command = controller.move_to(self._way.at(sample.stamp), sample.reading, judged)
+        if self._way.done and not command.limits.tripped:
             self._begin_run(sample.stamp)
         return command
 

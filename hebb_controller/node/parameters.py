@@ -111,8 +111,8 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
     "frozen_timeout": Parameter(
         0.5,
-        "Joints that all read exactly the same for longer than this while the robot runs damp it, s; "
-        "0 never.",
+        "Joints that all read exactly the same, an imu that does, or stamps that stand still for longer "
+        "than this while the robot runs damp it, s; 0 never.",
         low=0.0,
         high=60.0,
     ),

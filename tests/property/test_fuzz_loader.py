@@ -12,13 +12,13 @@ import tracemalloc
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
-from rule_bytes import frame, pack, rule_bytes, unpack
+from rule_bytes import frame, pack, rule_bytes
+from spoiled import COUNTS, NEVER_LOADS, one_of, taken_apart
 from toys import toy_rule, update_spec
 
 from hebb_controller.contract import Contract, JointContract
@@ -78,305 +78,6 @@ FILES = tuple(
     )
 )
 
-
-@cache
-def taken_apart(i: int):
-    """Return document, tensors, outer header and body of a file; not to be changed."""
-    data = FILES[i]
-    length = int.from_bytes(data[:8], "little")
-    return *unpack(data), json.loads(data[8 : 8 + length]), data[8 + length :]
-
-
-def some_parts(rng):
-    """Return document and tensors of one of the files, free to be changed."""
-    document, tensors, *_ = taken_apart(rng.integers(len(FILES)))
-    return copy.deepcopy(document), dict(tensors)
-
-
-def some_file(rng) -> bytes:
-    return FILES[rng.integers(len(FILES))]
-
-
-def one_of(rng, choices):
-    return choices[rng.integers(len(choices))]
-
-
-# --- how it is spoiled: a generator in, bytes out ---
-
-LENGTHS = sorted({2**k + d for k in range(64) for d in (-1, 0, 1)} | {2**64 - 1})
-DTYPES = (
-    "F64",
-    "F16",
-    "BF16",
-    "F8_E4M3",
-    "F8_E5M2",
-    "F4",
-    "I8",
-    "I32",
-    "I64",
-    "U64",
-    "BOOL",
-    "C64",
-)
-NASTY = (
-    *(None, True, False, 0, 1, -1, 2, 0.5, -0.0, 1e-320, 1e9, 1.1e9, 1e308, 2**31, 2**63, 10**400),
-    *("", "x", "A", "uniform", "evolved", "max", "static", "ABCD_eta_neuron", "a\nb", "\x1b[2J"),
-    *("\u2028", "\0", "../../etc/passwd", "/dev/zero", "__class__", "x" * 300, "\U0001f916"),
-    *([], {}, [[]], [0], [1] * 3, [6, 65536, 2], [6, 2], [6, 5, 2], {"a": 1}, [{}], ["x"]),
-    [65536, 65536],
-    [1] * 2000,
-)
-
-
-def truncated(rng):
-    data = some_file(rng)
-    return data[: rng.integers(len(data))]
-
-
-def another_length(rng):
-    data = some_file(rng)
-    low = rng.integers(2) == 0
-    length = int(rng.integers(len(data) + 40)) if low else one_of(rng, LENGTHS)
-    return length.to_bytes(8, "little") + data[8:]
-
-
-def flipped(rng):
-    data = bytearray(some_file(rng))
-    for place in rng.integers(len(data), size=rng.integers(1, 9)):
-        data[place] ^= int(rng.integers(1, 256))
-    return bytes(data)
-
-
-def flipped_header(rng):
-    data = bytearray(some_file(rng))
-    header = int.from_bytes(data[:8], "little")
-    for place in rng.integers(8 + header, size=rng.integers(1, 4)):
-        data[place] ^= 1 << int(rng.integers(8))
-    return bytes(data)
-
-
-def spliced(rng):
-    data, other = some_file(rng), some_file(rng)
-    a, b = sorted(rng.integers(len(data) + 1, size=2))
-    c = rng.integers(len(other) + 1)
-    d = c + rng.integers(65)
-    match rng.integers(5):
-        case 0:
-            return data[:a] + rng.bytes(int(rng.integers(1, 65))) + data[a:]  # inserted
-        case 1:
-            return data[:a] + data[b:]  # cut out
-        case 2:
-            return data[:b] + data[a:]  # repeated
-        case 3:
-            return data[:a] + other[c:d] + data[a:]  # from another file
-        case _:
-            return data[:a] + other[c:]  # begun as one, ended as another
-
-
-def doubled_key(rng):
-    """A key that stands twice, somewhere in the document or in the outer header."""
-    i = rng.integers(len(FILES))
-    document, tensors, outer, body = taken_apart(i)
-    inner = rng.integers(2) == 0
-    text = json.dumps(document if inner else outer)
-    keys = list(re.finditer(r'(?<=[{ ])"([\w.]+)": ', text))
-    key = one_of(rng, keys)
-    value = json.dumps(one_of(rng, NASTY)) if rng.integers(2) else "1"
-    text = f"{text[: key.start()]}{key.group()}{value}, {text[key.start() :]}"
-    return pack(text, tensors) if inner else frame(text.encode(), body)
-
-
-def another_dtype(rng):
-    i = rng.integers(len(FILES) - 1)  # the last has no tensors
-    *_, outer, body = copy.deepcopy(taken_apart(i))
-    tensor = one_of(rng, [name for name in outer if name != "__metadata__"])
-    outer[tensor]["dtype"] = one_of(rng, [*DTYPES, *NASTY])
-    return frame(json.dumps(outer).encode(), body)
-
-
-def converted(rng):
-    """A tensor that is stored, correctly, as another type or in another shape."""
-    document, tensors = some_parts(rng)
-    for name in list(tensors)[: 1 + rng.integers(3)]:
-        tensor = tensors[name]
-        match rng.integers(6):
-            case 0:
-                tensor = tensor.astype(one_of(rng, ["float64", "float16", "int32", "bool"]))
-            case 1:
-                tensor = tensor.T
-            case 2:
-                tensor = tensor.ravel()
-            case 3:
-                tensor = tensor[None]
-            case 4:
-                tensor = tensor[: rng.integers(len(tensor))]
-            case _:
-                tensor = np.resize(tensor, rng.integers(0, 5, size=rng.integers(5)))
-        tensors[name] = tensor
-    return pack(document, tensors)
-
-
-def another_shape(rng):
-    """Shapes and offsets that lie."""
-    i = rng.integers(len(FILES) - 1)
-    *_, outer, body = copy.deepcopy(taken_apart(i))
-    entry = outer[one_of(rng, [name for name in outer if name != "__metadata__"])]
-    numbers = [0, 1, -1, 5, 6, 2**31, 2**32, 2**62, 2**63, 2**64 - 1, 2**64, len(body), 0.5, None]
-    which = one_of(rng, ["shape", "data_offsets"])
-    size = int(rng.integers(5)) if which == "shape" else 2
-    match rng.integers(3):
-        case 0:
-            entry[which] = [one_of(rng, numbers) for _ in range(size)]
-        case 1:
-            entry[which] = one_of(rng, NASTY)
-        case _:
-            entry[which] = [n + int(rng.integers(-4, 5)) for n in entry[which]]
-    return frame(json.dumps(outer).encode(), body)
-
-
-def not_finite(rng):
-    document, tensors = taken_apart(rng.integers(len(FILES) - 1))[:2]
-    name = one_of(rng, list(tensors))
-    tensor = tensors[name].copy()
-    tensor.flat[rng.integers(tensor.size)] = one_of(rng, [np.nan, np.inf, -np.inf])
-    return pack(document, {**tensors, name: tensor})
-
-
-def extreme(rng):
-    """Finite numbers at the ends of float32."""
-    document, tensors = some_parts(rng)
-    for name in list(tensors):
-        tensor = tensors[name].copy()
-        tensor.flat[rng.integers(tensor.size)] = one_of(rng, [3e38, -3e38, 1e-45, 0.0, -0.0])
-        tensors[name] = tensor
-    return pack(document, tensors)
-
-
-def places(node):
-    """Yield every container in a document with each of its keys."""
-    for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
-        yield node, key
-        if isinstance(value, (dict, list)):
-            yield from places(value)
-
-
-def change_json(rng, document):
-    """Spoil one to three places of a JSON document."""
-    for _ in range(rng.integers(1, 4)):
-        found = list(places(document))
-        if not found:
-            return
-        node, key = one_of(rng, found)
-        match rng.integers(6):
-            case 0:
-                del node[key]
-            case 1 if isinstance(node, dict):
-                node[str(one_of(rng, NASTY))[:60]] = node.pop(key)
-            case 2 if isinstance(node, list):
-                node.insert(key, copy.deepcopy(node[key]))
-            case 3:
-                other, place = one_of(rng, found)
-                if place in other if isinstance(other, dict) else place < len(other):
-                    node[key] = copy.deepcopy(other[place])  # what belongs elsewhere
-            case _:
-                node[key] = copy.deepcopy(one_of(rng, NASTY))
-
-
-def another_document(rng):
-    document, tensors = some_parts(rng)
-    change_json(rng, document)
-    return pack(document, tensors)
-
-
-def measured_fields(rng):
-    """Spoil what was measured: envelope, static twin, golden vectors."""
-    document, tensors, *_ = copy.deepcopy(taken_apart(0))
-    if rng.integers(2):
-        change_json(rng, document[one_of(rng, ["envelope", "static_twin", "initial", "update"])])
-    else:
-        some = [name for name in tensors if name.startswith("golden") or name.endswith("static")]
-        name = one_of(rng, some)
-        tensor = tensors.pop(name)
-        if rng.integers(2):
-            stem = one_of(rng, ["golden", "layer0", "layer3", "neurons0", "golden.golden", ""])
-            tensors[f"{stem}.{name.partition('.')[2]}"] = tensor
-    return pack(document, tensors)
-
-
-def another_header(rng):
-    *_, outer, body = copy.deepcopy(taken_apart(rng.integers(len(FILES))))
-    change_json(rng, outer)
-    return frame(json.dumps(outer).encode(), body)
-
-
-def mixed(rng):
-    """The document of one file with tensors of others under any names."""
-    document, tensors = some_parts(rng)
-    for name, tensor in some_parts(rng)[1].items():
-        if rng.integers(2):
-            stem = one_of(
-                rng, ["layer0", "layer1", "layer9", "neurons0", "neurons9", "golden", "x"]
-            )
-            tensors[one_of(rng, [name, f"{stem}.A", f"{stem}.static", f"{stem}.\n", stem])] = tensor
-    return pack(document, tensors)
-
-
-def deep(rng):
-    """Brackets within brackets, anywhere in the document or around it."""
-    i = rng.integers(len(FILES))
-    document, tensors, outer, body = taken_apart(i)
-    depth = int(one_of(rng, [rng.integers(1, 60), rng.integers(700, 1100), rng.integers(100_000)]))
-    start, end = one_of(rng, [("[", "]"), ('{"a":', "}")])
-    nest = start * depth + ("0" if start != "[" else "") + (end * depth if rng.integers(4) else "")
-    inner = rng.integers(4) != 0
-    text = json.dumps(document if inner else outer)
-    value = one_of(rng, list(re.finditer(r'(?<=: )("[^"\\]*"|[\d.]+)(?=[,}])', text)))
-    text = text[: value.start()] + nest + text[value.end() :]
-    return pack(text, tensors) if inner else frame(text.encode(), body)
-
-
-def crowded(rng):
-    """Very many keys, items or tensors within a header of lawful size."""
-    document, tensors = some_parts(rng)
-    n = int(rng.integers(1_000, 30_000))
-    match rng.integers(6):
-        case 0:
-            text = json.dumps(document)
-            twice = ", ".join(f'"{k}":0' for k in [*range(n), n - 1])
-            return pack(f"{text[:-1]}, {twice}}}", tensors)
-        case 1:
-            document["layer_sizes"] = [1] * n
-        case 2:
-            document["contract"]["joints"] *= n // 100
-        case 3:
-            document["contract"]["channels"] *= n // 50
-        case 4:
-            document["provenance"] = {"all": [{}] * n}
-        case _:
-            tensors |= {f"t{k}": np.zeros(0, dtype=np.float32) for k in range(n // 8)}
-    return pack(document, tensors)
-
-
-COUNTS = {
-    truncated: 1_500,
-    another_length: 1_500,
-    flipped: 2_500,
-    flipped_header: 2_500,
-    spliced: 2_500,
-    doubled_key: 1_200,
-    another_dtype: 1_000,
-    converted: 1_000,
-    another_shape: 1_500,
-    not_finite: 600,
-    extreme: 600,
-    another_document: 2_500,
-    measured_fields: 1_000,
-    another_header: 1_000,
-    mixed: 600,
-    deep: 400,
-    crowded: 100,
-}
-NEVER_LOADS = {truncated, doubled_key, not_finite}
 
 # --- what is promised ---
 
@@ -469,7 +170,7 @@ def test_a_spoiled_file_runs_or_is_one_line_that_names_what_is_wrong(tmp_path, s
     outcomes = Counter()
     with little_memory():
         for _ in range(COUNTS[spoil]):
-            rewrite(path, spoil(rng))
+            rewrite(path, spoil(rng, FILES))
             outcomes[attempt(path)] += 1
     assert outcomes.total() == COUNTS[spoil]
     assert len(outcomes) > 1
@@ -487,7 +188,7 @@ def test_python_itself_allocates_little_for_a_spoiled_file(tmp_path):
     rng = np.random.default_rng(1)
     for spoil in COUNTS:
         for _ in range(4):
-            rewrite(path, spoil(rng))
+            rewrite(path, spoil(rng, FILES))
             tracemalloc.start()
             try:
                 attempt(path)
@@ -502,13 +203,13 @@ FILL = LAYOUT.max_bytes - 2 * MAX_HEADER_BYTES
 
 
 def large_tensor():
-    document, tensors, *_ = taken_apart(0)
+    document, tensors, *_ = taken_apart(FILES[0])
     return pack(document, {**tensors, "layer0.A": np.zeros(FILL // 4, dtype=np.float32)})
 
 
 def many_objects():
     """As much JSON as may be, of what takes most memory for its length, before large tensors."""
-    document, tensors, *_ = copy.deepcopy(taken_apart(0))
+    document, tensors, *_ = copy.deepcopy(taken_apart(FILES[0]))
     text = json.dumps(document).replace(
         '"by hand"', f"[{'{},' * (MAX_HEADER_BYTES // 3 - 3_000)}0]"
     )
@@ -516,7 +217,7 @@ def many_objects():
 
 
 def much_metadata():
-    *_, outer, body = copy.deepcopy(taken_apart(0))
+    *_, outer, body = copy.deepcopy(taken_apart(FILES[0]))
     outer["__metadata__"] |= {str(k): "" for k in range(MAX_HEADER_BYTES // 16)}
     outer["x"] = {
         "dtype": "F32",
@@ -528,18 +229,18 @@ def much_metadata():
 
 def long_shape():
     """A product of a hundred thousand large numbers."""
-    *_, outer, body = copy.deepcopy(taken_apart(0))
+    *_, outer, body = copy.deepcopy(taken_apart(FILES[0]))
     outer["x"] = {"dtype": "F32", "shape": [10**9] * 80_000, "data_offsets": [0, 0]}
     return frame(json.dumps(outer).encode(), body)
 
 
 def long_number():
-    document, tensors, *_ = taken_apart(0)
+    document, tensors, *_ = taken_apart(FILES[0])
     return pack(json.dumps(document).replace('"by hand"', "1" * 900_000), tensors)
 
 
 def many_layers():
-    document, tensors, *_ = copy.deepcopy(taken_apart(0))
+    document, tensors, *_ = copy.deepcopy(taken_apart(FILES[0]))
     document["layer_sizes"] = [6, *[1] * 200_000, 2]
     return pack(document, tensors)
 
@@ -572,7 +273,7 @@ def test_the_largest_golden_vectors_load_in_little_memory(tmp_path):
 
 @pytest.mark.parametrize("start", ["[", '{"a":'])
 def test_no_depth_of_json_breaks_the_loader(tmp_path, start):
-    document, tensors, *_ = taken_apart(2)
+    document, tensors, *_ = taken_apart(FILES[2])
     path = tmp_path / NAME
     path.touch()
     for depth in range(800, 1_010):  # around Python's own limit
@@ -623,7 +324,7 @@ def test_only_the_named_file_is_opened_whatever_it_says(tmp_path):
     listening = False
     path = tmp_path / NAME
     for i in range(len(FILES)):
-        document, tensors, *_ = copy.deepcopy(taken_apart(i))
+        document, tensors, *_ = copy.deepcopy(taken_apart(FILES[i]))
         document["license"] = document["contract"]["robot"] = str(secret)
         document["contract"]["joints"][0]["name"] = f"../{secret.name}"
         document["provenance"] = {"file": str(secret), "location": str(secret)}

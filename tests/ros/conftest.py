@@ -4,7 +4,6 @@ Every pytest process has a ROS domain of its own, and nothing leaves this machin
 """
 
 import importlib.util
-import itertools
 import os
 
 import pytest
@@ -20,10 +19,7 @@ MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 if MISSING:
     collect_ignore_glob = ["test_*.py"]
 else:
-    from rig import Rig, gentle_rule
-
-    from hebb_controller.node.operator_client import Operator
-    from hebb_controller.node.processes import CONTROLLER, SIMULATOR, NodeProcess
+    from rig import gentle_rule, rigs
 
 
 @pytest.fixture(scope="session")
@@ -53,53 +49,6 @@ def sha256():
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory, rule_file):
-    """Return the function that starts a rig; all of them end with the module."""
-    running = []
-    watchers = []
-    numbers = itertools.count()
-
-    def start(
-        *,
-        sim=None,
-        controller=None,
-        lock_step=False,
-        readings=True,
-        module=CONTROLLER,
-        environment=None,
-    ):
-        for process in running:  # one at a time: they share their topics
-            process.end()
-        running.clear()
-        if watchers:
-            watchers.pop().close()
-        directory = tmp_path_factory.mktemp("rig")
-        simulator = NodeProcess(
-            SIMULATOR,
-            {"paused": True, "real_time_factor": 0.0 if lock_step else 1.0, **(sim or {})},
-            log=directory / "sim.log",
-        )
-        running.append(simulator)
-        driver = NodeProcess(
-            module,
-            {
-                "rule_file": str(rule_file),
-                "tick_source": "sensor" if lock_step else "timer",
-                "lock_step": lock_step,
-                **(controller or {}),
-            },
-            environment=environment,
-            log=directory / "controller.log",
-        )
-        running.append(driver)
-        # A node of its own for each rig: what was heard of the one before is not heard again.
-        watcher = Operator(name=f"watcher_{os.getpid()}_{next(numbers)}")
-        watchers.append(watcher)
-        made = Rig(directory, watcher, simulator, driver)
-        made.listen(readings=readings)
-        return made
-
-    yield start
-    for process in running:
-        process.end()
-    for watcher in watchers:
-        watcher.close()
+    """Return the function that starts a rig; the last one ends with the module."""
+    with rigs(lambda: tmp_path_factory.mktemp("rig"), rule_file) as start:
+        yield start

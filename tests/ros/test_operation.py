@@ -78,7 +78,6 @@ def walking(rig, more_rules, tmp_path_factory):
     }
     sim = {"lock_step": True, "real_time_factor": 4.0}
     made = rig(sim=sim, controller=controller, lock_step=True).up().running()
-    made.controller_parameters = controller
     return made
 
 

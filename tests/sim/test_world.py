@@ -51,6 +51,21 @@ def test_the_stand_stays_up_for_ten_seconds_and_comes_to_rest(world, command, a1
     assert (np.abs(reading.joint_position - a1.default) < a1.torque / a1.kp).all()
 
 
+def test_the_ground_has_no_end_and_the_next_episode_does_not_remember_it(
+    world, command, a1, wiggle
+):
+    near = run(world, command, wiggle, 25)
+    for far in ((150.0, -130.0), (1000.0, 0.0)):
+        world.reset(np.random.default_rng(0))
+        world.show((*far, a1.simulation.start_height), (0.0, 0.0, 0.0, 1.0), a1.default)
+        for _ in range(100):
+            world.step(command())
+        x, y, z = world.base().position
+        assert 0.22 < z < 0.26  # as after two seconds where episodes begin
+        assert math.dist((x, y), far) < 0.1
+    assert run(world, command, wiggle, 25) == near
+
+
 def test_an_episode_starts_near_the_default_pose_in_any_heading(world, a1):
     poses, turns = [], []
     for seed in range(20):

@@ -54,7 +54,7 @@ def settings(**changes):
 def sample(robot, stamp, received=None, **changes):
     """Return a reading in the default pose; by default it is received at its stamp.
 
-    The velocities are noise, as on any robot: a driver that repeats itself is damped.
+    Velocities differ each time, as on any robot: a driver that repeats itself is damped.
     """
     reading = SensorReading(
         stamp=stamp * 1e-9,
@@ -62,7 +62,7 @@ def sample(robot, stamp, received=None, **changes):
         joint_position=robot.default,
         joint_velocity=np.full(robot.n_joints, stamp * 1e-15),
         orientation=np.array([0.0, 0.0, 0.0, 1.0]),
-        angular_velocity_base=np.zeros(3),
+        angular_velocity_base=np.full(3, stamp * 1e-15),
     )
     return Sample(replace(reading, **changes), stamp)
 
@@ -123,6 +123,23 @@ def test_the_way_to_the_default_pose_takes_half_a_second_at_least(robot):
     assert driven.phase is Phase.RUN
 
 
+def test_a_clock_that_jumps_ahead_does_not_shorten_the_way_to_the_default_pose(robot):
+    """What counts of a step is the longest that sensors may be quiet."""
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    away = robot.default.copy()
+    away[1] += 0.8
+    targets = []
+    for tick in range(10):
+        driven.stamp += 3600 * 1000 * MS if tick == 5 else 0
+        command = driven.step(joint_position=away, received=0.02 * tick)
+        targets.append(command.position[1])
+    steps = -np.diff(targets)
+    np.testing.assert_allclose(np.delete(steps, 4), 0.02)
+    assert steps[4] == pytest.approx(TIMEOUT)
+    assert driven.phase is Phase.TO_DEFAULT_POSE
+
+
 def test_the_network_does_not_tick_on_the_way_to_the_default_pose(robot):
     driven = Driven(robot)
     driven.loop.start(0.0)
@@ -158,6 +175,39 @@ def test_readings_faster_than_the_rule_tick_it_at_its_own_period(robot, rate):
         given = sample(robot, start + i * PERIOD // rate)
         driven.loop.tick(given, given.reading.received)
     assert driven.loop.ticks - before == 50
+
+
+@pytest.mark.parametrize("lock_step", [False, True])
+def test_a_stamp_that_is_repeated_for_long_damps_but_not_in_lock_step(robot, lock_step):
+    """A simulator in lock-step repeats its reading for who did not hear it."""
+    driven = Driven(robot, frozen_timeout=0.5, lock_step=lock_step).to_run()
+    driven.step()
+    since = driven.stamp * 1e-9
+    for received in since + np.arange(0.05, 0.51, 0.05):
+        again = sample(robot, driven.stamp, received=received)
+        assert driven.loop.tick(again, received).mode is Mode.POSITION
+    again = sample(robot, driven.stamp, received=since + 0.51)
+    command = driven.loop.tick(again, since + 0.51)
+    assert command.mode is (Mode.POSITION if lock_step else Mode.DAMP)
+    said = driven.loop.status.reason
+    assert said == ("" if lock_step else "the stamps have stood still for 0.51 s: damping")
+
+
+@pytest.mark.parametrize("alive", ["orientation", "angular_velocity_base"])
+def test_an_imu_that_reads_the_same_for_long_damps(robot, alive):
+    """One value that changes in its last bit is alive."""
+    driven = Driven(robot, frozen_timeout=0.5).to_run()
+    still = {"orientation": np.array([0.0, 0.0, 0.0, 1.0]), "angular_velocity_base": np.ones(3)}
+    for tick in range(50):
+        moving = still[alive] + np.eye(len(still[alive]))[0] * tick * 1e-9
+        driven.step(**{**still, alive: moving})
+    assert driven.phase is Phase.RUN
+    for _ in range(25):
+        driven.step(**still)
+    assert driven.phase is Phase.RUN  # the first of them was new
+    driven.step(**still)
+    driven.step(**still)
+    assert driven.loop.status.reason == "the imu has read the same for 0.52 s: damping"
 
 
 def test_readings_at_the_rules_own_rate_that_jitter_tick_it_every_time(robot):
@@ -231,10 +281,22 @@ def test_a_bad_reading_damps_even_between_two_ticks(robot):
     assert driven.loop.tick(given, given.reading.received).mode is Mode.DAMP
 
 
+def test_a_loop_that_stood_still_damps_though_its_readings_are_new(robot):
+    """A process that was stopped and goes on: the receiver of its commands has damped meanwhile."""
+    driven = Driven(robot).to_run()
+    driven.step()
+    driven.stamp += 80 * MS  # with the step, as long as sensors may be quiet
+    assert driven.step().mode is Mode.POSITION
+    driven.stamp += 90 * MS
+    assert driven.step().mode is Mode.DAMP
+    assert driven.loop.status.reason == "the control loop stood still for 0.11 s: damping"
+
+
 def test_a_backward_jump_of_the_stamps_damps(robot):
     driven = Driven(robot).to_run()
+    now = driven.stamp * 1e-9 + 0.02
     driven.stamp = 0
-    assert driven.step(received=100.0).mode is Mode.DAMP
+    assert driven.step(received=now).mode is Mode.DAMP
     assert "jumped back" in driven.loop.status.reason
 
 

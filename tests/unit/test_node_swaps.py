@@ -59,7 +59,11 @@ class Driven:
         commands = []
         for _ in range(ticks):
             self.stamp += NS
-            noise = {"joint_velocity": np.full(2, 1e-9 * (self.stamp // NS))}
+            little = 1e-9 * (self.stamp // NS)
+            noise = {
+                "joint_velocity": np.full(2, little),
+                "angular_velocity_base": np.full(3, little),
+            }
             reading = toy_reading(self.robot, self.stamp * 1e-9, **{**noise, **fields})
             commands.append(self.loop.tick(Sample(reading, self.stamp), reading.received))
         return commands
@@ -261,8 +265,9 @@ def test_a_swap_between_commands_does_not_tick_twice(way):
         ticks = []
         for _ in range(count):
             driven.stamp += NS // 4
-            noise = np.full(2, 1e-18 * driven.stamp)
-            reading = toy_reading(driven.robot, driven.stamp * 1e-9, joint_velocity=noise)
+            little = 1e-18 * driven.stamp
+            noise = {"joint_velocity": [little] * 2, "angular_velocity_base": [little] * 3}
+            reading = toy_reading(driven.robot, driven.stamp * 1e-9, **noise)
             before = driven.loop.ticks
             driven.loop.tick(Sample(reading, driven.stamp), reading.received)
             ticks.append(driven.loop.ticks - before)
@@ -310,7 +315,7 @@ def test_freezing_by_hand_keeps_the_weights_until_they_are_let_go():
 
 
 def test_ticks_at_half_the_rate_freeze_the_weights_until_the_rate_returns():
-    driven = Driven(by_stamps=False)
+    driven = Driven(by_stamps=False, sensor_timeout=3 * PERIOD)
     driven.step(3)
 
     def slowly():

@@ -1,0 +1,100 @@
+"""What a process holds and does, read from /proc, and what may be said of it over time."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+TICKS = os.sysconf("SC_CLK_TCK")
+FIELDS = ("time", "rss", "descriptors", "threads", "cpu")
+
+
+def sample(pid):
+    """Return steady time, s; resident bytes; open files; threads; processor time so far, s."""
+    proc = Path(f"/proc/{pid}")
+    stat = (proc / "stat").read_text().rpartition(")")[2].split()
+    return (
+        time.monotonic(),
+        int((proc / "statm").read_text().split()[1]) * PAGE,
+        len(list((proc / "fd").iterdir())),
+        len(list((proc / "task").iterdir())),
+        (int(stat[11]) + int(stat[12])) / TICKS,
+    )
+
+
+class Watch:
+    """Samples a process every now and then; a context manager.
+
+    Args:
+        pid: of the process.
+        period: s.
+    """
+
+    def __init__(self, pid, *, period=1.0):
+        self.rows = []
+        self._pid, self._period = pid, period
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self):
+        while not self._stopping.wait(self._period):
+            self.rows.append(sample(self._pid))
+
+    def column(self, name):
+        return np.array([row[FIELDS.index(name)] for row in self.rows])
+
+
+def slope(x, y):
+    """Return the Theil-Sen slope of y over x and its 95 % interval, of the second half of x.
+
+    Samples that follow each other closely are alike, and would make the interval too narrow: some forty
+    medians of neighbours stand for all.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    later = x >= (x[0] + x[-1]) / 2
+    groups = min(40, int(later.sum()))
+    means = [
+        (xs.mean(), np.median(ys))
+        for xs, ys in zip(
+            np.array_split(x[later], groups), np.array_split(y[later], groups), strict=True
+        )
+    ]
+    found = stats.theilslopes([b for _, b in means], [a for a, _ in means], 0.95)
+    return float(found.slope), (float(found.low_slope), float(found.high_slope))
+
+
+class Within:
+    """Takes commands, and counts those that are neither DAMP nor finite positions within the limits.
+
+    Args:
+        robot: whose limits.
+    """
+
+    def __init__(self, robot):
+        self.commands = self.damping = self.beyond = 0
+        self._robot = robot
+        self._order = list(robot.joint_names)
+
+    def __call__(self, message):
+        self.commands += 1
+        robot = self._robot
+        if list(message.name) != self._order:
+            self.beyond += 1
+        elif len(message.position) == 0:
+            self.damping += 1
+            self.beyond += list(message.velocity) != [0.0] * robot.n_joints
+        else:
+            position = np.array(message.position)  # what is not a number is not within
+            self.beyond += not ((position >= robot.lower) & (position <= robot.upper)).all()
