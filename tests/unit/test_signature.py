@@ -382,7 +382,7 @@ def test_the_first_rule_of_a_node_is_checked_like_those_that_it_swaps_to(
     )
     tampered(rule, keys[1])
     with pytest.raises(SignatureError, match="changed after it was signed"):
-        Drive(None, own, print)  # refused before it touches ROS
+        Drive(None, own, print, print)  # refused before it touches ROS
 
 
 def test_a_swap_is_refused_by_the_child_process_for_its_signature(node, rule, keys, robot_file):
