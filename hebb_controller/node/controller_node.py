@@ -16,7 +16,11 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.exceptions import (
+    InvalidHandle,
+    InvalidParameterTypeException,
+    InvalidParameterValueException,
+)
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Result
@@ -352,12 +356,17 @@ def run() -> int:
 
 
 def _spin(executor: MultiThreadedExecutor, node: ControllerNode) -> None:
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        return
-    except Exception:
-        node.get_logger().fatal(traceback.format_exc())
+    again = True
+    while again:
+        again = False
+        try:
+            executor.spin()
+        except InvalidHandle:  # what a drive gave back was just going to be waited for
+            again = True
+        except ExternalShutdownException:
+            pass
+        except Exception:
+            node.get_logger().fatal(traceback.format_exc())
 
 
 if __name__ == "__main__":
