@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Imu, JointState
-from std_msgs.msg import Bool, Empty, Float64MultiArray
+from std_msgs.msg import Float64MultiArray
 
-from ..errors import HebbError, MessageError
+from ..errors import HebbError
 from ..robot import RobotSpec
 from ..runtime.base import State
 from ..safety import damp_command
 from ..signals import Command
-from . import conversions, graph, reports, rule_loading, snapshot_file
+from . import graph, reports, rule_loading, snapshot_file
 from .control_thread import ControlThread
+from .inputs import Inputs, Listener
 from .loop import ControlLoop
 from .network_topics import NetworkTopics
 from .output import CommandOutput
 from .parameters import Settings
-from .quality import sensor_qos
 from .rates import divide
 from .scheduling import prepare_thread
-from .sensor_thread import SensorThread, Topic
 from .succession import SwapSettings
 from .supervisor import SupervisorSettings
-from .values import Loaded, LoopSettings, LoopStatus, Phase, Sample
-from .velocity_command import CHANNEL
+from .values import Loaded, LoopSettings, LoopStatus, Phase
 
 PLASTICITY_PERIOD = 0.02  # s, of ~/plasticity, at least
 FIRST_READING_TIMEOUT = 5.0  # s, how long activation waits where no reading came since configuring
-REFUSED_FOR = 2.0  # s, how long a message that could not be used is told of
 
 
 class ActivationError(HebbError, RuntimeError):
@@ -73,7 +65,6 @@ class Drive:
         self.command_rate = 0.0 if settings.by_reading else 1.0 / period
         self._node = node
         self._noticed = noticed
-        self._refused = ("", -math.inf)
         self._scheduling = ""
         self._suspects: set[str] = set()  # topics that had an incompatible end once
         self._incompatible: tuple[str, ...] = ()
@@ -83,9 +74,6 @@ class Drive:
         self._counted = (0, 0)
         self._missed = 0.0
         self._next_plasticity = 0.0
-        self._assembler = conversions.ReadingAssembler(self.robot, paired=settings.by_reading)
-        self._assembling = threading.Lock()
-        self._heard: Sample | None = None
         self._topics = NetworkTopics(node, every=settings.weights_every, runtime=settings.runtime)
         self._loop = ControlLoop(
             self.robot,
@@ -118,28 +106,28 @@ class Drive:
             failed=self._log,
             prepared=self._prepare,
         )
-        # The switches: whoever publishes is heard, reliable or not.
-        switch = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-        sensor = sensor_qos(lock_step=settings.lock_step)
+        listener = Listener(
+            reading=self._thread.offer,
+            estop=lambda: self._thread.post(lambda loop: self._damp(loop, "estop was published")),
+            beat=lambda now: self._thread.post(lambda loop: loop.guard.beat(now)),
+            incompatible=self._suspect,
+            noticed=noticed,
+        )
         try:
-            self._sensors = SensorThread(
+            self._inputs = Inputs(
                 node,
-                {
-                    "joint_states": Topic(JointState, self._on_joint_states, sensor),
-                    "imu/data": Topic(Imu, self._on_imu, sensor),
-                    "estop": Topic(Bool, self._on_estop, switch),
-                    "heartbeat": Topic(Empty, self._on_heartbeat, switch),
-                },
-                self._suspect,
+                self.robot,
+                listener,
+                lock_step=settings.lock_step,
+                paired=settings.by_reading,
             )
+            self._inputs.hear_what_steers(loaded)
         except Exception:
             self._output.close()
             node.destroy_publisher(self._plasticity)
             self._topics.close()
             raise
         self._thread.begin()
-        self._hears_cmd_vel = False
-        self._hear_cmd_vel(loaded)
 
     @property
     def status(self) -> LoopStatus:
@@ -149,7 +137,7 @@ class Drive:
     def review(self) -> None:
         """Look around, once a second: who else is on the topics, and how many ticks were missed."""
         self._others = self._output.others()
-        own = self._node.get_fully_qualified_name(), self._sensors.name
+        own = self._node.get_fully_qualified_name(), self._inputs.name
         self._incompatible = tuple(
             text
             for topic in sorted(self._suspects.copy())
@@ -163,9 +151,8 @@ class Drive:
 
     def facts(self, lifecycle: str, limits: reports.WarnLimits) -> reports.Facts:
         """Return what there is to say in the diagnostics besides the status."""
-        loop, heard, now = self._loop, self._heard, time.monotonic()
-        timeout, assembler = loop.guard.watchdog, self._assembler
-        refused, when = self._refused
+        loop, inputs, now = self._loop, self._inputs, time.monotonic()
+        heard, timeout = inputs.latest, loop.guard.watchdog
         phase = loop.status.phase
         waiting = phase in (Phase.INACTIVE, Phase.DAMPED)
         return reports.Facts(
@@ -182,10 +169,10 @@ class Drive:
             last_limits=loop.last_limits.name or "NONE",
             reading_age=None if heard is None else now - heard.reading.received,
             sensor_timeout=timeout,
-            quiet=assembler.quiet(now, timeout),
-            refused=refused if now - when < REFUSED_FOR else "",
+            quiet=inputs.quiet(now, timeout),
+            refused=inputs.refused(now),
             unfit=loop.guard.check(heard, now).detail if waiting and heard else "",
-            velocity_complaint=assembler.velocity_complaint(now) if _steered(loop.loaded) else "",
+            velocity_complaint=inputs.velocity_complaint(now, loop.loaded),
             constant=loop.guard.constant_joints if phase is Phase.RUN else (),
             incompatible=self._incompatible,
             gain=loop.gain,
@@ -233,7 +220,7 @@ class Drive:
 
     def stage(self, loaded: Loaded, *, carry: bool) -> str:
         """Go on with another rule from the next tick; return why not, or an empty string."""
-        self._hear_cmd_vel(loaded)
+        self._inputs.hear_what_steers(loaded)
         tapped = self._topics.tap(loaded)
         return self._thread.ask(lambda loop: loop.stage(tapped, carry=carry))
 
@@ -301,7 +288,7 @@ class Drive:
             stack.callback(self._topics.close)
             stack.callback(self._node.destroy_publisher, self._plasticity)
             stack.callback(self._output.close)
-            stack.callback(self._sensors.close)
+            stack.callback(self._inputs.close)
             if not self._thread.end():
                 self._node.get_logger().error("the control thread does not end; damping without it")
                 self._send(damp_command(self.robot), 0)
@@ -333,52 +320,6 @@ class Drive:
         if "not " in self._scheduling:
             self._node.get_logger().warning(f"control thread: {self._scheduling}")
 
-    def _on_estop(self, message: Bool) -> None:
-        if message.data:
-            self._thread.post(lambda loop: self._damp(loop, "estop was published"))
-
-    def _on_heartbeat(self, message: Empty) -> None:
-        now = time.monotonic()
-        self._thread.post(lambda loop: loop.guard.beat(now))
-
-    def _on_joint_states(self, message: JointState) -> None:
-        received = time.monotonic()
-        self._assemble(lambda: self._assembler.add_joint_states(message, received))
-
-    def _on_imu(self, message: Imu) -> None:
-        received = time.monotonic()
-        self._assemble(lambda: self._assembler.add_imu(message, received))
-
-    def _on_cmd_vel(self, message: TwistStamped) -> None:
-        received = time.monotonic()
-        self._assemble(lambda: self._assembler.add_velocity_command(message, received))
-
-    def _hear_cmd_vel(self, loaded: Loaded) -> None:
-        """Listen to cmd_vel, from the first rule on that is steered by it."""
-        if _steered(loaded) and not self._hears_cmd_vel:
-            self._hears_cmd_vel = True
-            qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-            self._sensors.subscribe("cmd_vel", Topic(TwistStamped, self._on_cmd_vel, qos))
-
-    def _assemble(self, add: Callable[[], Sample | None]) -> None:
-        try:
-            with self._assembling:
-                sample = add()
-        except MessageError as error:
-            self._refuse(str(error))
-            return
-        if sample is not None:
-            self._heard = sample
-            self._thread.offer(sample)
-
-    def _refuse(self, reason: str) -> None:
-        """Tell of a message that cannot be used: once, for as long as it comes again."""
-        now = time.monotonic()
-        (before, when), self._refused = self._refused, (reason, now)
-        if reason != before or now - when > REFUSED_FOR:
-            self._node.get_logger().error(reason)
-            self._noticed()
-
     def _send(self, command: Command, stamp: int) -> None:
         if not self._node.context.ok():
             return
@@ -393,8 +334,3 @@ class Drive:
 
     def _log(self, error: Exception) -> None:
         self._node.get_logger().error("".join(traceback.format_exception(error)))
-
-
-def _steered(loaded: Loaded) -> bool:
-    """Return whether a rule is told which velocity is wanted."""
-    return CHANNEL in loaded.controller.interface.observer.slices

@@ -1,0 +1,150 @@
+"""What a drive hears: sensors, a commanded velocity, and the switches that stop the robot."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from geometry_msgs.msg import TwistStamped
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Bool, Empty
+
+from ..errors import MessageError
+from ..robot import RobotSpec
+from . import conversions
+from .quality import sensor_qos
+from .sensor_thread import SensorThread, Topic
+from .values import Loaded, Sample
+from .velocity_command import CHANNEL
+
+REFUSED_FOR = 2.0  # s, how long a message that could not be used is told of
+
+
+class Listener(NamedTuple):
+    """Whom :class:`Inputs` tells; all but ``noticed`` in the thread that takes messages.
+
+    Attributes:
+        reading: of a complete reading.
+        estop: that ``estop`` was published.
+        beat: of the dead-man's beat, with its steady time, s.
+        incompatible: of a topic whose publisher offers too little quality of service.
+        noticed: that there is something new to tell.
+    """
+
+    reading: Callable[[Sample], None]
+    estop: Callable[[], object]
+    beat: Callable[[float], object]
+    incompatible: Callable[[str], None]
+    noticed: Callable[[], None]
+
+
+class Inputs:
+    """Listens for one drive until it is closed.
+
+    Args:
+        node: whose namespace, context and logger it uses.
+        robot: names the joints.
+        lock_step: whether every message has to arrive.
+        paired: whether a reading is made of messages with one stamp only.
+        listener: is told what comes.
+
+    Attributes:
+        latest: the last complete reading.
+    """
+
+    def __init__(
+        self, node: Node, robot: RobotSpec, listener: Listener, *, lock_step: bool, paired: bool
+    ) -> None:
+        self.latest: Sample | None = None
+        self._node = node
+        self._listener = listener
+        self._refused = ("", -math.inf)
+        self._assembler = conversions.ReadingAssembler(robot, paired=paired)
+        self._assembling = threading.Lock()
+        self._hears_cmd_vel = False
+        # The switches: whoever publishes is heard, reliable or not.
+        switch = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+        sensor = sensor_qos(lock_step=lock_step)
+        self._thread = SensorThread(
+            node,
+            {
+                "joint_states": Topic(JointState, self._on_joint_states, sensor),
+                "imu/data": Topic(Imu, self._on_imu, sensor),
+                "estop": Topic(Bool, self._on_estop, switch),
+                "heartbeat": Topic(Empty, self._on_heartbeat, switch),
+            },
+            listener.incompatible,
+        )
+        self.name = self._thread.name
+
+    def hear_what_steers(self, loaded: Loaded) -> None:
+        """Listen to cmd_vel, from the first rule on that is steered by it."""
+        if steered(loaded) and not self._hears_cmd_vel:
+            self._hears_cmd_vel = True
+            qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+            self._thread.subscribe("cmd_vel", Topic(TwistStamped, self._on_cmd_vel, qos))
+
+    def quiet(self, now: float, limit: float) -> str:
+        """Return what was not heard within ``limit`` s before ``now``, or an empty string."""
+        return self._assembler.quiet(now, limit)
+
+    def refused(self, now: float) -> str:
+        """Return why a message could not be used a moment before ``now``, or an empty string."""
+        reason, when = self._refused
+        return reason if now - when < REFUSED_FOR else ""
+
+    def velocity_complaint(self, now: float, loaded: Loaded) -> str:
+        """Return that no velocity is commanded to a rule that is steered by it, or nothing."""
+        return self._assembler.velocity_complaint(now) if steered(loaded) else ""
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._thread.close()
+
+    def _on_estop(self, message: Bool) -> None:
+        if message.data:
+            self._listener.estop()
+
+    def _on_heartbeat(self, message: Empty) -> None:
+        self._listener.beat(time.monotonic())
+
+    def _on_joint_states(self, message: JointState) -> None:
+        received = time.monotonic()
+        self._assemble(lambda: self._assembler.add_joint_states(message, received))
+
+    def _on_imu(self, message: Imu) -> None:
+        received = time.monotonic()
+        self._assemble(lambda: self._assembler.add_imu(message, received))
+
+    def _on_cmd_vel(self, message: TwistStamped) -> None:
+        received = time.monotonic()
+        self._assemble(lambda: self._assembler.add_velocity_command(message, received))
+
+    def _assemble(self, add: Callable[[], Sample | None]) -> None:
+        try:
+            with self._assembling:
+                sample = add()
+        except MessageError as error:
+            self._refuse(str(error))
+            return
+        if sample is not None:
+            self.latest = sample
+            self._listener.reading(sample)
+
+    def _refuse(self, reason: str) -> None:
+        """Tell of a message that cannot be used: once, for as long as it comes again."""
+        now = time.monotonic()
+        (before, when), self._refused = self._refused, (reason, now)
+        if reason != before or now - when > REFUSED_FOR:
+            self._node.get_logger().error(reason)
+            self._listener.noticed()
+
+
+def steered(loaded: Loaded) -> bool:
+    """Return whether a rule is told which velocity is wanted."""
+    return CHANNEL in loaded.controller.interface.observer.slices
