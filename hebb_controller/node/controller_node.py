@@ -141,6 +141,11 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self._end_drive()
         return Result.SUCCESS
 
+    @property
+    def ending(self) -> bool:
+        """Whether the process ends."""
+        return self._ending.is_set()
+
     def end(self) -> None:
         """Damp if active, and give up whatever is under way: the process ends."""
         self._ending.set()
@@ -366,7 +371,8 @@ def _spin(executor: MultiThreadedExecutor, node: ControllerNode) -> None:
         except ExternalShutdownException:
             pass
         except Exception:
-            node.get_logger().fatal(traceback.format_exc())
+            if not node.ending:  # otherwise it looked for what is being given back
+                node.get_logger().fatal(traceback.format_exc())
 
 
 if __name__ == "__main__":
