@@ -1,14 +1,18 @@
 """Rules swapped while the robot walks: a bad file changes nothing, a good one takes over."""
 
+import os
 import pickle
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from rig import CONTROL, gentle_rule, values
 
+from hebb_controller.node.rule_loading import VALIDATION_NICENESS, validate_rule_in_child
 from hebb_controller.rule_file import save_rule
+from hebb_controller.signature import Trust
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +123,13 @@ def test_a_damped_controller_refuses_a_swap(walking, rules):
         CONTROL, "rule_file", str(rules / "one.rule.safetensors")
     )
     assert "~/reset_estop" in refused
+
+
+def test_the_validation_gives_way_to_the_robot(tmp_path, monkeypatch):
+    """An interpreter that tells how nice it is, where the sha256 would stand."""
+    script = tmp_path / "python"
+    script.write_text('#!/bin/sh\nsleep 0.3\nprintf \'{"sha256": "%s"}\' "$(nice)"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    told = validate_rule_in_child(tmp_path / "any", "a1", Trust("off", (), warn=print))
+    assert told == str(min(os.nice(0) + VALIDATION_NICENESS, 19))

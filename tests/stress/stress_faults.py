@@ -114,7 +114,10 @@ class Bench:
         last, phase = np.searchsorted(sent, when) - 1, np.searchsorted(told, when) - 1
         fresh = when - sent[last] <= TIMEOUT
         driven = (last >= 0) & fresh & ~damp[last] & runs[phase]
-        return {"driven": float(beyond[driven].max()), "damping": float(beyond[~driven].max())}
+        return {
+            "driven": float(beyond[driven].max(initial=-np.pi)),
+            "damping": float(beyond[~driven].max(initial=-np.pi)),
+        }
 
     def followed(self):
         """Wait until the receiver says that it follows commands."""
