@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(300)
 
 ROOT = Path(__file__).resolve().parents[2]
 COLCON = Path(sys.executable).with_name("colcon")
-EXECUTABLES = ("hebb", "controller_node", "sim_node")
+EXECUTABLES = ("hebb", "controller_node", "recorder_node", "sim_node")
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def test_the_wheel_holds_every_module_and_no_tests(copy_sources, tmp_path, run):
     modules |= {str(p.relative_to(ROOT)) for p in (ROOT / "hebb_controller").rglob("*.py")}
     assert code == modules | {"hebb_controller/py.typed"}
 
-    kinds = {"launch": "*.launch.py", "config": "*.yaml", "rules": "*.rule.safetensors"}
+    kinds = {"launch": "*.launch.py", "config": "*.*", "rules": "*.rule.safetensors"}
     shipped = {p for top, kind in kinds.items() for p in (ROOT / top).rglob(kind)}
     share = {f"share/hebb_controller/{path.relative_to(ROOT)}" for path in shipped}
     index = "share/ament_index/resource_index/packages/hebb_controller"
