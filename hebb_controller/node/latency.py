@@ -171,6 +171,9 @@ class _Bench:
             velocity=array("d", velocity.tolist()),
         )
         imu = Imu()
+        imu.angular_velocity.z = 0.01 * float(
+            self._rng.standard_normal()
+        )  # one that stands still damps
         joints.header.stamp = imu.header.stamp = time_message(self._stamp)
         node = self._node.exchange(joints, imu, timeout=timeout)
         echo = self._echo.exchange(joints, imu, timeout=timeout)
