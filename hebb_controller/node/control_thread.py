@@ -11,6 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
 from ..errors import HebbError
+from ..safety import damp_command
 from ..signals import Command
 from .loop import ControlLoop
 from .rates import TickStatistics
@@ -190,8 +191,7 @@ class ControlThread:
         try:
             command = loop.tick(sample, now)
         except Exception as error:
-            command = loop.damp(f"the control thread failed: {type(error).__name__}: {error}")
-            self._failed(error)
+            command = self._damp(error)
         damped = loop.status.phase is Phase.DAMPED
         newly = damped and before is not Phase.DAMPED
         repeat = not self._by_reading or (damped and not self._answer_once)
@@ -200,6 +200,16 @@ class ControlThread:
             if fresh and sample is not None and not damped:
                 self.statistics.answered(time.monotonic() - sample.reading.received)
         self._tell()
+
+    def _damp(self, error: Exception) -> Command | None:
+        """Return the command after a tick that failed; if the loop cannot even damp, it is done for it."""
+        try:
+            command = self._loop.damp(f"the control thread failed: {type(error).__name__}: {error}")
+        except Exception as worse:
+            command = damp_command(self._loop.robot)
+            self._failed(worse)
+        self._failed(error)
+        return command
 
     def send(self, command: Command) -> None:
         """Hand a command on; for requests, which run in this thread."""

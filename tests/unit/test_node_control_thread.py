@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from toys import toy_robot
 
 from hebb_controller.node.control_thread import (
     REQUEST_TIMEOUT,
@@ -12,7 +13,7 @@ from hebb_controller.node.control_thread import (
     ControlThreadError,
 )
 from hebb_controller.node.values import LoopStatus, Phase, Sample
-from hebb_controller.signals import SensorReading
+from hebb_controller.signals import Mode, SensorReading
 
 PATIENCE = 5.0  # s, how long a test waits for what must happen
 
@@ -145,6 +146,21 @@ def test_an_exception_damps_and_is_told(make):
     ((status,),) = changed.wait(1)[-1:]
     assert "ZeroDivisionError: in the network" in status.reason
     assert isinstance(failed.wait(1)[0][0], ZeroDivisionError)
+
+
+def test_a_loop_that_cannot_even_damp_is_damped_and_the_thread_goes_on(make):
+    class Broken(Loop):
+        robot = toy_robot()
+
+        def damp(self, reason):
+            raise RuntimeError(reason)
+
+    loop = Broken()
+    loop.error = ZeroDivisionError("a fault")
+    _, sent, _, failed = make(loop, period=0.005)
+    assert all(command.mode is Mode.DAMP for command, _ in sent.wait(3))
+    kinds = [type(error) for (error,) in failed.wait(4)[:4]]
+    assert kinds == [RuntimeError, ZeroDivisionError] * 2
 
 
 def test_a_request_is_carried_out_at_once_in_the_thread_and_its_error_comes_back(make):
