@@ -33,7 +33,8 @@ class EvolutionSpec:
         step_min: it does not fall below this.
         optimiser: ``adam`` or ``sgd`` (plain). The gradient is made of ranks within ±0.5; published
             steps of SGD are for standardised ranks, which are √12 times larger.
-        lowest: share of a candidate's lowest rank in its score; see :func:`centred_ranks`.
+        deficit: 0 for conditions that weigh the same; above, the power of what a condition lacks that is its
+            weight; see :func:`condition_weights`.
     """
 
     pairs: int
@@ -45,30 +46,43 @@ class EvolutionSpec:
     step_decay: float
     step_min: float
     optimiser: str = "adam"
-    lowest: float = 0.0
+    deficit: float = 0.0
 
 
 OPTIMISERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 
-def centred_ranks(fitness: FloatArray, lowest: float = 0.0) -> FloatArray:
-    """Return ranks scaled to [−0.5, 0.5], column by column, brought together over the columns.
+LEAST_DEFICIT = 0.1
+"""A condition in which nothing is lacking still weighs as if this were."""
 
-    Ranking each condition by itself keeps one with large numbers from drowning the others, but the mean
-    of the ranks can still be bought: what is lost in one condition is made good in another, place for
-    place. So a score is (1 − lowest) · mean + lowest · minimum over the candidate's ranks. With k
-    conditions and lowest = 0.5 a place in its worst one weighs as much as k + 1 places in another, and
-    who is last in one stays in the lower half however well it does in the rest. The minimum alone would
-    let all conditions but one go unheard. Where there is one condition, the share changes nothing.
+
+def condition_weights(fitness: FloatArray, deficit: float) -> FloatArray:
+    """Return how much each condition counts in a candidate's score, (n_conditions,), 1 in sum.
+
+    If all count the same, one condition is bought with another: a place lost in a front leg's is made good
+    by a place won in a rear leg's, which is easier to win, and the front leg is never learned. So a
+    condition weighs max(1 − median, 0.1) ** deficit, where the median is that of the population's
+    fitness, and a fitness of 1 is all that was asked for. What is learned gives way to what is not.
+
+    Args:
+        fitness: (n_candidates, n_conditions).
+        deficit: the power; with 0 all weigh the same.
+    """
+    lacking = np.maximum(1.0 - np.median(fitness, axis=0), LEAST_DEFICIT) ** deficit
+    weights: FloatArray = lacking / lacking.sum()
+    return weights
+
+
+def centred_ranks(fitness: FloatArray) -> FloatArray:
+    """Return ranks scaled to [−0.5, 0.5], condition by condition: (n_candidates, n_conditions).
+
+    Ranking each condition by itself keeps one with large numbers from drowning the others.
 
     Args:
         fitness: (n_candidates, n_conditions). Equal values share their mean rank.
-        lowest: 0 for the mean of the ranks, 1 for the lowest.
     """
     ranks: FloatArray = scipy.stats.rankdata(fitness, axis=0)
-    mean = ranks.mean(axis=1)
-    score: FloatArray = mean + lowest * (ranks.min(axis=1) - mean)
-    return (score - 1.0) / (len(fitness) - 1) - 0.5
+    return (ranks - 1.0) / (len(fitness) - 1) - 0.5
 
 
 class Evolution:
@@ -79,7 +93,7 @@ class Evolution:
         mean: (size,) where it starts.
 
     Raises:
-        TrainingError: the optimiser is unknown, or ``lowest`` is no share.
+        TrainingError: the optimiser is unknown, or ``deficit`` is not a number from 0 on.
     """
 
     def __init__(self, spec: EvolutionSpec, mean: npt.NDArray[np.float32]) -> None:
@@ -87,8 +101,8 @@ class Evolution:
             raise TrainingError(
                 f"optimiser '{spec.optimiser}' is unknown. Known: {', '.join(OPTIMISERS)}."
             )
-        if not 0.0 <= spec.lowest <= 1.0:
-            raise TrainingError(f"lowest is {spec.lowest}; it must be 0 to 1.")
+        if not 0.0 <= spec.deficit < np.inf:
+            raise TrainingError(f"deficit is {spec.deficit}; it must be finite and not below 0.")
         self.spec = spec
         self.generation = 0
         self._parameter = torch.nn.Parameter(torch.from_numpy(mean.copy()))
@@ -117,8 +131,8 @@ class Evolution:
             seeds: noise seed per mirrored pair.
             fitness: (2 · pairs, n_conditions); rows 2i and 2i + 1 are pair i with sign + and −.
         """
-        ranks = centred_ranks(fitness, self.spec.lowest)
-        weights = (ranks[0::2] - ranks[1::2]).astype(np.float32)
+        scores = centred_ranks(fitness) @ condition_weights(fitness, self.spec.deficit)
+        weights = (scores[0::2] - scores[1::2]).astype(np.float32)
         gradient = np.zeros(self._parameter.shape[0], dtype=np.float32)
         for seed, weight in zip(seeds, weights, strict=True):
             gradient += weight * noise(seed, gradient.size)

@@ -11,7 +11,7 @@ from toys import toy_genome
 from hebb_controller.cli.presets import fast
 from hebb_controller.errors import RuleFileError, TrainingError
 from hebb_controller.network import InitialSpec
-from hebb_controller.train.evolution import Evolution, EvolutionSpec, centred_ranks
+from hebb_controller.train.evolution import Evolution, EvolutionSpec, centred_ranks, condition_weights
 from hebb_controller.train.genome import Genome
 from hebb_controller.train.task import noise
 
@@ -35,55 +35,59 @@ SPEC = EvolutionSpec(
         ([[1.0], [1.0], [2.0]], [-0.25, -0.25, 0.5]),  # a tie shares ranks 1 and 2
         ([[7.0], [7.0], [7.0], [7.0]], [0.0] * 4),
         ([[1.0], [2.0], [2.0], [2.0], [9.0]], [-0.5, 0.0, 0.0, 0.0, 0.5]),
-        # each condition is ranked by itself: 1, 2, 3 and 1, 3, 2
-        ([[0.0, -1e9], [0.1, 1e9], [0.2, 5e8]], [-0.5, 0.25, 0.25]),
-        ([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]], [0.0, 0.0, 0.0]),
     ],
 )
 def test_centred_ranks_by_hand(fitness, ranks):
-    assert centred_ranks(np.array(fitness)).tolist() == ranks
+    assert centred_ranks(np.array(fitness))[:, 0].tolist() == ranks
+
+
+def test_each_condition_is_ranked_by_itself():
+    ranks = centred_ranks(np.array([[0.0, -1e9], [0.1, 1e9], [0.2, 5e8]]))
+    assert ranks.tolist() == [[-0.5, -0.5], [0.0, 0.5], [0.5, 0.0]]
 
 
 @pytest.mark.parametrize(
-    ("fitness", "scores"),
+    ("medians", "deficit", "weights"),
     [
-        ([[1.0], [2.0], [3.0]], [-0.5, 0.0, 0.5]),  # one condition: the same whatever the share is
-        # ranks 3 1, 2 2, 1 3: what the mean calls equal is not, if a condition was sold for another
-        ([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]], [-0.25, 0.0, -0.25]),
-        # ranks 4 1 4, 3 2 2, 1 3 3, 2 4 1: means 3, 7/3, 7/3, 7/3, lowest 1, 2, 1, 1
-        (
-            [[4.0, 1.0, 9.0], [3.0, 2.0, 2.0], [1.0, 3.0, 3.0], [2.0, 4.0, 1.0]],
-            [(2.0 - 1) / 3 - 0.5, (13 / 6 - 1) / 3 - 0.5, *[(5 / 3 - 1) / 3 - 0.5] * 2],
-        ),
+        ([0.4, 0.9, 0.0], 0.0, [1 / 3] * 3),
+        ([0.75], 2.0, [1.0]),
+        ([0.5, 0.75], 1.0, [2 / 3, 1 / 3]),
+        ([0.5, 0.75], 2.0, [4 / 5, 1 / 5]),
+        ([0.9, 1.7], 2.0, [0.5, 0.5]),  # more than was asked for lacks as much as what nearly has it
+        ([-1.0, 0.0], 2.0, [4 / 5, 1 / 5]),
     ],
 )
-def test_the_lowest_rank_counts_half_where_that_is_asked_for(fitness, scores):
-    assert centred_ranks(np.array(fitness), 0.5) == pytest.approx(scores, abs=1e-15)
+def test_a_condition_weighs_what_the_median_candidate_lacks_in_it(medians, deficit, weights):
+    fitness = np.array([np.subtract(medians, 0.2), medians, np.add(medians, 5.0)])
+    assert condition_weights(fitness, deficit) == pytest.approx(weights)
 
 
-def test_one_condition_is_ranked_the_same_bit_for_bit_whatever_the_share_of_the_lowest():
-    fitness = np.random.default_rng(0).random((65, 1))
-    plain = centred_ranks(fitness).tobytes()
-    assert all(centred_ranks(fitness, share).tobytes() == plain for share in (0.1, 0.3, 1.0))
+def test_a_candidate_that_failed_does_not_change_what_conditions_weigh():
+    fitness = np.array([[0.2, 0.6], [0.4, 0.8], [0.5, 0.9]])
+    failed = fitness.copy()
+    failed[0] = -10.0
+    assert (condition_weights(failed, 2.0) == condition_weights(fitness, 2.0)).all()
 
 
-def test_a_place_lost_in_the_worst_condition_weighs_as_much_as_k_and_one_won_in_another():
-    # Candidate 0 is last in its worst of three conditions; it gains a place there, or one elsewhere.
-    ranks = np.array([[1.0, 5.0, 5.0], [2.0, 6.0, 6.0], *[[r, r, r] for r in (3.0, 4.0, 7.0)]])
-    before = centred_ranks(ranks, 0.5)[0]
-    worst, other = ranks.copy(), ranks.copy()
-    worst[:2, 0] = 2.0, 1.0
-    other[:2, 1] = 6.0, 5.0
-    gain_there, gain_elsewhere = (centred_ranks(r, 0.5)[0] - before for r in (worst, other))
-    assert gain_there == pytest.approx((3 + 1) * gain_elsewhere)
+def test_the_mean_moves_towards_who_is_better_in_the_condition_that_lacks_more():
+    # Of two pairs, one is for the first condition and against the second, the other the reverse.
+    fitness = np.array([[0.1, 0.8], [0.0, 0.9], [0.0, 0.9], [0.1, 0.8]])
+    means = []
+    for deficit in (0.0, 2.0):
+        evolution = Evolution(replace(SPEC, deficit=deficit), np.zeros(3, dtype=np.float32))
+        evolution.tell([5, 6], fitness)
+        means.append(evolution.mean)
+    assert (means[0] == 0.0).all()
+    assert (np.sign(means[1]) == np.sign(noise(5, 3) - noise(6, 3))).all()
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"optimiser": "lbfgs"}, "optimiser 'lbfgs' is unknown. Known: adam, sgd"),
-        ({"lowest": 1.5}, "lowest is 1.5; it must be 0 to 1"),
-        ({"lowest": math.nan}, "lowest is nan"),
+        ({"deficit": -0.5}, "deficit is -0.5; it must be finite and not below 0"),
+        ({"deficit": math.nan}, "deficit is nan"),
+        ({"deficit": math.inf}, "deficit is inf"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(fields, message):
@@ -184,7 +188,7 @@ def test_sigma_and_step_hold_then_decay_to_their_floors():
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
 def test_a_restored_evolution_goes_on_bit_for_bit(optimiser):
-    spec = replace(SPEC, optimiser=optimiser, lowest=0.5)
+    spec = replace(SPEC, optimiser=optimiser, deficit=2.0)
     rng = np.random.default_rng(0)
     rounds = [
         ([int(s) for s in rng.integers(2**40, size=8)], rng.random((16, 2))) for _ in range(6)
