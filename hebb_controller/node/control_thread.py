@@ -20,6 +20,7 @@ from .values import LoopStatus, Phase, Sample
 T = TypeVar("T")
 
 REQUEST_TIMEOUT = 0.5  # s, how long another thread waits for the control thread
+MAKES_WAY = 0.002  # s at most that who brings a reading stays out of the way of its tick
 
 
 class ControlThreadError(HebbError, TimeoutError):
@@ -63,7 +64,9 @@ class ControlThread:
         self._send = send
         self._changed = changed
         self._failed = failed
-        self._wake = threading.Condition()
+        lock = threading.RLock()
+        self._wake = threading.Condition(lock)
+        self._ticked = threading.Condition(lock)
         self._heard = threading.Event()
         self._requests: deque[Callable[[], None]] = deque()
         self._sample: Sample | None = None
@@ -77,12 +80,16 @@ class ControlThread:
         self._thread.start()
 
     def offer(self, sample: Sample) -> None:
-        """Hand over the latest reading."""
+        """Hand over the latest reading.
+
+        Where it brings on a tick, wait for that: of two threads that run Python each slows the other.
+        """
         with self._wake:
             self._sample, self._fresh = sample, True
+            self._heard.set()
             if self._by_reading:
                 self._wake.notify()
-        self._heard.set()
+                self._ticked.wait(MAKES_WAY)
 
     def wait_for_sample(self, timeout: float) -> bool:
         """Return whether there has been a reading, waiting for the first one this long at most."""
@@ -171,6 +178,8 @@ class ControlThread:
                 if fresh or not self._by_reading:  # else a wait for a reading has only timed out
                     self.statistics.began(now, 0.0 if self._by_reading else late, missed)
                 self._tick(now)
+                with self._ticked:
+                    self._ticked.notify()
 
     def _wait(self, deadline: float) -> bool:
         """Wait until there is something to do; return whether there is a new reading."""

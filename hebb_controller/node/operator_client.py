@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,9 @@ STATES = {
     State.PRIMARY_STATE_ACTIVE: "active",
     State.PRIMARY_STATE_FINALIZED: "finalized",
 }
+
+
+ASK_AGAIN = 2.0  # s; a node that has not found its client yet drops the answer (rmw_fastrtps)
 
 
 class NodeTimeoutError(HebbError, TimeoutError):
@@ -91,7 +95,7 @@ class Operator:
         Raises:
             NodeTimeoutError: it does not answer.
         """
-        answer = self._call(GetState, f"{node}/get_state", GetState.Request(), timeout)
+        answer = self._ask(GetState, f"{node}/get_state", GetState.Request(), timeout)
         return STATES.get(answer.current_state.id, str(answer.current_state.label))
 
     def change_state(self, node: str, transition: str, *, timeout: float = 10.0) -> bool:
@@ -121,7 +125,7 @@ class Operator:
             NodeTimeoutError: it does not answer.
         """
         request = GetParameters.Request(names=[name])
-        (value,) = self._call(GetParameters, f"{node}/get_parameters", request, timeout).values
+        (value,) = self._ask(GetParameters, f"{node}/get_parameters", request, timeout).values
         found = parameter_value_to_python(value)
         return found if isinstance(found, bool | int | float | str) else str(found)
 
@@ -143,20 +147,37 @@ class Operator:
         answer = self._call(Trigger, service, Trigger.Request(), timeout)
         return "" if answer.success else answer.message or "refused without a reason"
 
-    def _call(self, kind: type[Any], name: str, request: object, timeout: float) -> Any:  # noqa: ANN401 - messages have no types
+    def _ask(self, kind: type[Any], name: str, request: object, timeout: float) -> Any:  # noqa: ANN401 - messages have no types
+        """Return the answer to a question that does no harm when it is put twice."""
+        return self._call(kind, name, request, timeout, again=ASK_AGAIN)
+
+    def _call(  # noqa: ANN401 - messages have no types
+        self,
+        kind: type[Any],
+        name: str,
+        request: object,
+        timeout: float,
+        *,
+        again: float = math.inf,
+    ) -> Any:
+        """Return the answer of a service; without one, the request is repeated every ``again`` s."""
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = self.node.create_client(kind, name)
         end = time.monotonic() + timeout
-        done = threading.Event()
-        if client.wait_for_service(timeout_sec=timeout):
+        if not client.wait_for_service(timeout_sec=timeout):
+            raise NodeTimeoutError(
+                f"{name}: not found within {timeout:g} s. Is the node running, in this ROS domain?"
+            )
+        while (left := end - time.monotonic()) > 0.0:
+            done = threading.Event()
             future = client.call_async(request)
-            future.add_done_callback(lambda _: done.set())
-            if done.wait(max(0.0, end - time.monotonic())):
+            future.add_done_callback(lambda _, done=done: done.set())
+            if done.wait(min(left, again)):
                 return future.result()
             client.remove_pending_request(future)
         raise NodeTimeoutError(
-            f"{name}: no answer within {timeout:g} s. Is the node running, in this ROS domain?"
+            f"{name}: no answer within {timeout:g} s. Its node is there, but busy or stopped."
         )
 
     def _spin(self) -> None:

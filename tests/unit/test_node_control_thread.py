@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from toys import toy_robot
 
+from hebb_controller.node import control_thread
 from hebb_controller.node.control_thread import (
     REQUEST_TIMEOUT,
     ControlThread,
@@ -123,6 +124,25 @@ def test_a_reading_is_ticked_on_and_answered_with_its_stamp(make):
         thread.offer(sample(stamp))
         assert sent.wait(1)[-1] == ("command", stamp)
         sent.items.clear()
+
+
+def test_who_brings_a_reading_stays_out_of_the_way_until_it_is_answered(make, monkeypatch):
+    monkeypatch.setattr(control_thread, "MAKES_WAY", PATIENCE)
+    thread, sent, *_ = make(Loop(), period=60.0, by_reading=True)
+    for count in (1, 2, 3):
+        thread.offer(sample(count))
+        assert len(sent.items) == count
+
+
+def test_who_brings_a_reading_does_not_wait_for_a_thread_that_is_busy(make):
+    thread, *_ = make(Loop(), period=60.0, by_reading=True)
+    busy = threading.Event()
+    thread.post(lambda _: busy.wait(PATIENCE))
+    start = time.monotonic()
+    thread.offer(sample(1))
+    waited = time.monotonic() - start
+    busy.set()
+    assert waited < PATIENCE / 2
 
 
 def test_without_a_new_reading_nothing_is_sent_by_reading_unless_damped(make):
