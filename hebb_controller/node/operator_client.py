@@ -151,7 +151,7 @@ class Operator:
         """Return the answer to a question that does no harm when it is put twice."""
         return self._call(kind, name, request, timeout, again=ASK_AGAIN)
 
-    def _call(  # noqa: ANN401 - messages have no types
+    def _call(
         self,
         kind: type[Any],
         name: str,
@@ -159,7 +159,7 @@ class Operator:
         timeout: float,
         *,
         again: float = math.inf,
-    ) -> Any:
+    ) -> Any:  # noqa: ANN401 - messages have no types
         """Return the answer of a service; without one, the request is repeated every ``again`` s."""
         client = self._clients.get(name)
         if client is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -64,10 +65,12 @@ class Score:
     Attributes:
         fitness: per episode.
         ticks: control ticks that were run.
+        seconds: that it took; no part of the result.
     """
 
     fitness: tuple[float, ...]
     ticks: int
+    seconds: float = field(default=0.0, compare=False)
 
 
 def noise(seed: int, size: int) -> npt.NDArray[np.float32]:
@@ -85,6 +88,7 @@ def run_task(task: Task[C], candidates: Sequence[tuple[int, int]]) -> list[Score
     robot = load_robot(task.robot)
     scores = []
     for seed, sign in candidates:
+        begun = time.monotonic()
         vector = task.mean + np.float32(sign * task.sigma) * noise(seed, task.genome.size)
         try:
             controller = task.genome.controller(vector, robot)
@@ -97,6 +101,7 @@ def run_task(task: Task[C], candidates: Sequence[tuple[int, int]]) -> list[Score
             Score(
                 tuple(value if math.isfinite(value) else FAILED for value in values),
                 sum(record.ticks for record in records),
+                time.monotonic() - begun,
             )
         )
     return scores

@@ -66,6 +66,7 @@ class Generation:
         sigma: the population's standard deviation.
         ticks: control ticks since the start of the run.
         seconds: wall time of this generation.
+        worker_seconds: that all workers together spent on its candidates.
     """
 
     generation: int
@@ -76,6 +77,7 @@ class Generation:
     sigma: float
     ticks: int
     seconds: float
+    worker_seconds: float
 
 
 class Trainer(Generic[C]):
@@ -197,6 +199,7 @@ class Trainer(Generic[C]):
             sigma=sigma,
             ticks=self.ticks,
             seconds=seconds,
+            worker_seconds=sum(score.seconds for score in scores),
         )
 
     def _document(self) -> dict[str, Json]:

@@ -38,7 +38,9 @@ def train(directory: Path, factory, *, crash_once: Path):
     trainer = Trainer(toy_training(robot, generations=3), slide, conditions, directory / "run")
     list(trainer.run(factory))
     lines = (directory / "run" / LOG_NAME).read_text(encoding="utf-8").splitlines()
-    log = [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    log = [
+        {k: v for k, v in json.loads(line).items() if not k.endswith("seconds")} for line in lines
+    ]
     return trainer.evolution.mean.tobytes(), log
 
 

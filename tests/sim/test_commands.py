@@ -319,7 +319,9 @@ def coefficients(directory):
 
 def log(directory):
     lines = (directory / LOG_NAME).read_text(encoding="utf-8").splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return [
+        {k: v for k, v in json.loads(line).items() if not k.endswith("seconds")} for line in lines
+    ]
 
 
 def test_a_budget_of_ticks_ends_a_run_too(hebb, small, tmp_path):

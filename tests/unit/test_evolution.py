@@ -11,7 +11,12 @@ from toys import toy_genome
 from hebb_controller.cli.presets import fast
 from hebb_controller.errors import RuleFileError, TrainingError
 from hebb_controller.network import InitialSpec
-from hebb_controller.train.evolution import Evolution, EvolutionSpec, centred_ranks, condition_weights
+from hebb_controller.train.evolution import (
+    Evolution,
+    EvolutionSpec,
+    centred_ranks,
+    condition_weights,
+)
 from hebb_controller.train.genome import Genome
 from hebb_controller.train.task import noise
 
@@ -53,7 +58,11 @@ def test_each_condition_is_ranked_by_itself():
         ([0.75], 2.0, [1.0]),
         ([0.5, 0.75], 1.0, [2 / 3, 1 / 3]),
         ([0.5, 0.75], 2.0, [4 / 5, 1 / 5]),
-        ([0.9, 1.7], 2.0, [0.5, 0.5]),  # more than was asked for lacks as much as what nearly has it
+        (
+            [0.9, 1.7],
+            2.0,
+            [0.5, 0.5],
+        ),  # more than was asked for lacks as much as what nearly has it
         ([-1.0, 0.0], 2.0, [4 / 5, 1 / 5]),
     ],
 )

@@ -40,7 +40,9 @@ def log(directory, *, torn=False):
     """Return the log without wall times; of a torn one, without the last line."""
     lines = (directory / LOG_NAME).read_text(encoding="utf-8").splitlines()
     lines = lines[:-1] if torn else lines
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return [
+        {k: v for k, v in json.loads(line).items() if not k.endswith("seconds")} for line in lines
+    ]
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path, robot_file):
@@ -286,11 +288,17 @@ def test_a_checkpoint_of_a_release_without_the_newer_options_is_continued(tmp_pa
     )
 
 
+def test_one_worker_is_busy_for_no_longer_than_the_generation_lasts(tmp_path, robot_file):
+    train(tmp_path, robot_file, generations=3)
+    lines = [json.loads(line) for line in (tmp_path / LOG_NAME).read_text().splitlines()]
+    assert all(0.0 < line["worker_seconds"] <= line["seconds"] for line in lines)
+
+
 def test_scalars_of_a_continued_run_hide_what_was_not_saved(tmp_path, robot_file):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     trainer = train(tmp_path / "run", robot_file, generations=3)
     assert trainer.ticks == 624
-    lines = [Generation(**line, seconds=1.0) for line in log(tmp_path / "run")]
+    lines = [Generation(**line, seconds=1.0, worker_seconds=1.5) for line in log(tmp_path / "run")]
     board = tmp_path / "board"
     assert list(with_scalars(lines, board, done=0)) == lines
     assert list(with_scalars(lines[2:], board, done=2)) == lines[2:]
