@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
@@ -172,7 +173,7 @@ class Operator:
         while (left := end - time.monotonic()) > 0.0:
             done = threading.Event()
             future = client.call_async(request)
-            future.add_done_callback(lambda _, done=done: done.set())
+            future.add_done_callback(functools.partial(_set, done))
             if done.wait(min(left, again)):
                 return future.result()
             client.remove_pending_request(future)
@@ -185,3 +186,7 @@ class Operator:
             self._executor.spin()
         except ExternalShutdownException:
             return
+
+
+def _set(event: threading.Event, _: object) -> None:
+    event.set()
