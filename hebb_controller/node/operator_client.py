@@ -36,7 +36,7 @@ STATES = {
 }
 
 
-ASK_AGAIN = 2.0  # s; a node that has not found its client yet drops the answer (rmw_fastrtps)
+ASK_AGAIN = 2.0  # s; an answer may be lost while a node and its client are still finding each other
 
 
 class NodeTimeoutError(HebbError, TimeoutError):

@@ -23,9 +23,7 @@ pytestmark = pytest.mark.timeout(5400)
 SUFFIX = ".rule.safetensors"
 SWAPS = 1000
 REFUSED = 300
-TIMED = (
-    200  # so many that none missed among their ticks would be less than a thousandth for certain
-)
+TIMED = 200  # with none missed among so many ticks, the exact bound is below a thousandth
 BLOCK = 5  # swaps in a stretch of the timed run
 RUNS = 48  # as in the soak
 PERIOD = 0.02  # s, of the control loop

@@ -58,11 +58,7 @@ def test_each_condition_is_ranked_by_itself():
         ([0.75], 2.0, [1.0]),
         ([0.5, 0.75], 1.0, [2 / 3, 1 / 3]),
         ([0.5, 0.75], 2.0, [4 / 5, 1 / 5]),
-        (
-            [0.9, 1.7],
-            2.0,
-            [0.5, 0.5],
-        ),  # more than was asked for lacks as much as what nearly has it
+        ([0.9, 1.7], 2.0, [0.5, 0.5]),  # nearly all and more than was asked for weigh the same
         ([-1.0, 0.0], 2.0, [4 / 5, 1 / 5]),
     ],
 )
