@@ -16,7 +16,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from .errors import HebbError
-from .node.sim_loop import CONTROLLER_NODE, own_domain, sim_loop, speed_ahead
+from .node.processes import own_domain
+from .node.sim_loop import CONTROLLER_NODE, sim_loop, speed_ahead
 from .node.values import Value
 from .observation import wrap_angle, yaw
 

@@ -30,7 +30,8 @@ from hebb_sim.scenario import load_scenario
 from hebb_sim.world import TICK_PERIOD
 
 from .errors import HebbError
-from .node.sim_loop import CONTROLLER_NODE, SimLoop, own_domain, sim_loop, speed_ahead
+from .node.processes import own_domain
+from .node.sim_loop import CONTROLLER_NODE, SimLoop, sim_loop, speed_ahead
 from .node.values import Value
 from .robot import FloatArray, load_robot
 from .rule_file import load_rule

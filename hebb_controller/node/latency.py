@@ -30,8 +30,8 @@ from ..signals import SensorReading
 from .conversions import nanoseconds, time_message
 from .echo_node import NAMESPACE
 from .operator_client import Operator
-from .processes import CONTROLLER, NodeProcess, ros_environment
-from .sim_loop import CONTROLLER_NODE, PATIENCE, last_line, own_domain
+from .processes import CONTROLLER, NodeProcess, own_domain, ros_environment
+from .sim_loop import CONTROLLER_NODE, PATIENCE, last_line
 from .values import Value
 
 ECHO = "hebb_controller.node.echo_node"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import final
 
+from ..errors import HebbError
 from .values import Value
 
 CONTROLLER = "hebb_controller.node.controller_node"
@@ -19,6 +22,14 @@ SIMULATOR = "hebb_sim.sim_node"
 RECORDER = "hebb_controller.node.recorder_node"
 
 PATIENCE = 3.0  # s between SIGINT, SIGTERM and SIGKILL
+
+DISCOVERY_PORT = (
+    7400  # of domain 0, and how far those of the others are apart: DDSI-RTPS 2.5, 9.6.1
+)
+PORTS_OF_A_DOMAIN = 250
+DOMAINS = range(
+    1, 101
+)  # for tests and demos; the ports of higher ones are given to programs at random
 
 
 def ros_environment(domain_id: int | None = None) -> dict[str, str]:
@@ -33,6 +44,33 @@ def ros_environment(domain_id: int | None = None) -> dict[str, str]:
     if domain_id is not None:
         environment["ROS_DOMAIN_ID"] = str(domain_id)
     return environment
+
+
+def own_domain() -> int:
+    """Return a ROS domain that no other process has that asked here, until this one ends.
+
+    Raises:
+        HebbError: all of them are taken.
+    """
+    return _take_domain(os.getpid())[0]
+
+
+@functools.cache
+def _take_domain(process: int) -> tuple[int, socket.socket]:  # noqa: ARG001 - a fork takes its own
+    # The domain's discovery port, but of TCP, which DDS does not use: taken in this network alone, not
+    # inherited by the nodes that are started, and given back by the kernel, whatever happens.
+    for domain in DOMAINS:
+        taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            taken.bind(("127.0.0.1", DISCOVERY_PORT + PORTS_OF_A_DOMAIN * domain))
+        except OSError:
+            taken.close()
+        else:
+            return domain, taken
+    raise HebbError(
+        f"all ROS domains from {DOMAINS[0]} to {DOMAINS[-1]} are taken. End some of the programs "
+        f"that use them."
+    )
 
 
 def node_command(module: str, parameters: Mapping[str, Value]) -> list[str]:

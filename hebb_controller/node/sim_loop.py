@@ -23,11 +23,6 @@ SIMULATOR_NODE = "sim_node"
 PATIENCE = 20.0  # s of wall time for the controller to be there, and for each transition
 
 
-def own_domain() -> int:
-    """Return a ROS domain that other processes of this machine hardly have as well."""
-    return 1 + os.getpid() % 100
-
-
 @dataclass(frozen=True)
 class SimLoop:
     """The two processes and the operator of :func:`sim_loop`."""

@@ -8,10 +8,11 @@ import os
 
 import pytest
 
+from hebb_controller.node.processes import own_domain
 from hebb_controller.robot import load_robot
 from hebb_controller.rule_file import load_rule, save_rule
 
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+os.environ["ROS_DOMAIN_ID"] = str(own_domain())
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 NEEDED = ("rclpy", "sensor_msgs", "lifecycle_msgs", "std_srvs", "diagnostic_msgs", "pybullet")

@@ -14,6 +14,7 @@ import pybullet_data
 import pytest
 
 from hebb_controller.errors import DamageError, RobotSpecError
+from hebb_controller.node.processes import own_domain
 from hebb_controller.observation import CHANNELS, Channel, Observer
 from hebb_controller.robot import available_robots, load_robot
 from hebb_controller.safety import Safety
@@ -185,7 +186,7 @@ def run_node(name):
     values["real_time_factor"] = "50.0"
     words = [word for item in values.items() for word in ("-p", "{}:={}".format(*item))]
     alone = {
-        "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
+        "ROS_DOMAIN_ID": str(own_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
     done = subprocess.run(

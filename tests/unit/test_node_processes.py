@@ -1,0 +1,51 @@
+"""Programs that start nodes keep out of each other's way."""
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from hebb_controller.errors import HebbError
+from hebb_controller.node import processes
+from hebb_controller.node.processes import own_domain
+
+# The highest domains, which no other program comes to.
+TAKE = """
+from hebb_controller.node import processes
+processes.DOMAINS = range(99, 101)
+print(processes.own_domain(), flush=True)
+input()
+"""
+
+
+@contextmanager
+def other_program():
+    """Start a program that takes a domain; yield which one."""
+    words = [sys.executable, "-c", TAKE]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        yield int(program.stdout.readline())
+        program.communicate("\n")
+
+
+def test_programs_have_different_domains_and_give_them_back():
+    with other_program() as one, other_program() as two:
+        assert (one, two) == (99, 100)
+    with other_program() as again:
+        assert again == 99
+
+
+def test_a_program_keeps_its_domain():
+    assert own_domain() == own_domain()
+    assert own_domain() in processes.DOMAINS
+
+
+def test_no_domain_left_is_one_clear_line(monkeypatch):
+    mine, _taken = processes._take_domain(os.getpid())
+    monkeypatch.setattr(processes, "DOMAINS", range(mine, mine + 1))
+    processes._take_domain.cache_clear()
+    with pytest.raises(HebbError, match=f"domains from {mine} to {mine} are taken"):
+        own_domain()
