@@ -32,10 +32,15 @@ def _gru(genome: Genome) -> Evolvable:
 
 
 EVOLVED = InitialSpec("evolved", 1.0)
+ETA_START = -3.0  # of a rule that begins as evolved weights: eta at a twentieth of its largest
 NETWORKS: dict[str, Callable[[Genome], Evolvable]] = {
     "hebbian": lambda genome: genome,
     "per-neuron": lambda genome: replace(
-        genome, kind="ABCD_eta_neuron", initial=EVOLVED, eta_max=0.02
+        genome,
+        kind="ABCD_eta_neuron",
+        initial=EVOLVED,
+        eta_max=0.02,
+        eta_start=ETA_START,
     ),
     "static": lambda genome: replace(genome, kind="static", initial=EVOLVED),
     "stacked": _stacked,

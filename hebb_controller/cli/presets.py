@@ -48,7 +48,8 @@ STEERS = 290  # generations after which it also holds its course
 
 LIMPS = ("FR", "RR")  # a symmetric rule learns the other two legs with these
 DEFICIT = 2.0  # or a limp front leg, which is the hardest, is given up for the rest
-COPES = 120  # generations after which falling is charged, and other faults come, too
+SETTLES = 120  # generations after which sigma and step begin to decay
+COPES = 190  # generations after which damage comes in mid-walk, too, falling is charged, and other faults come
 FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
 LATEST = 2.5  # s, the latest onset of a fault
 
@@ -124,13 +125,14 @@ def robust(seed: int) -> Preset:
 
     Whoever learns to walk first and to limp then, has to leave a gait in which a limp front leg always
     ends in a fall: that was not left in 18 million ticks. Here a leg is limp from the first generation
-    on, and what a condition lacks is its weight.
+    on, and what a condition lacks is its weight. A fall costs no more than the time that it ends, until
+    there is a gait for every leg: charged earlier, one of them was given up.
     """
     walk = fast(seed)
     spec = replace(
         walk.spec,
         evolution=replace(
-            walk.spec.evolution, hold=COPES, sigma_min=0.04, step_min=0.01, deficit=DEFICIT
+            walk.spec.evolution, hold=SETTLES, sigma_min=0.04, step_min=0.01, deficit=DEFICIT
         ),
         rewards=((0, WALK), (COPES, replace(WALK_STRAIGHT, heading=0.4, fall=0.4))),
         generations=None,
@@ -212,15 +214,15 @@ def _walk_then_steer(generation: int) -> tuple[Condition, ...]:
 def _limp(generation: int) -> tuple[Condition, ...]:
     """Return an episode with a limp front leg, one with a limp rear leg, and a third.
 
-    The third is undamaged, or, once it copes, in every other generation has one of the faults. In two
-    generations of four damage is there from the start, in the other two it comes in mid-walk, at onsets
-    that are spread evenly over a span that grows from nothing.
+    The legs are limp from the start and the third is undamaged, until it copes. Then, in two generations of
+    four, damage comes in mid-walk, at onsets that are spread evenly over a span that grows from nothing,
+    and in every other one the third has one of the faults.
     """
     copes = generation >= COPES
     duration = 6.0 if copes else 5.0
-    onset = min(generation / 100, LATEST) * (0.618034 * generation % 1.0)
-    if generation % 4 < 2:
-        onset = 0.0
+    onset = 0.0
+    if copes and generation % 4 >= 2:
+        onset = min((generation - COPES) / 20, LATEST) * (0.618034 * generation % 1.0)
     third = Condition(duration)
     if copes and generation % 2:
         drawn = _fault(FAULTS[generation // 2 % len(FAULTS)], generation)

@@ -64,6 +64,8 @@ class Genome:
         eta_max: largest eta; None for any, of either sign.
         start_scale: standard deviation of the coefficients in generation 0.
         mirrors: of every layer of neurons, if the rule shall be its own mirror image.
+        eta_start: mean of eta's part of the vector in generation 0, where ``start_scale`` is its standard
+            deviation.
     """
 
     kind: str
@@ -75,6 +77,7 @@ class Genome:
     eta_max: float | None
     start_scale: float
     mirrors: tuple[Mirror, ...] | None = None
+    eta_start: float = 0.0
 
     @property
     def size(self) -> int:
@@ -92,7 +95,8 @@ class Genome:
         for parts in self._layout:
             for name, part in parts.items():
                 scale = part.index.shape[-1] ** -0.5 if name == "initial" else self.start_scale
-                draws.append(scale * rng.standard_normal(part.count))
+                mean = self.eta_start if name == "eta" else 0.0
+                draws.append(mean + scale * rng.standard_normal(part.count))
         return np.concatenate(draws).astype(np.float32)
 
     def rule(self, vector: Array, provenance: Mapping[str, Json] | None = None) -> Rule:

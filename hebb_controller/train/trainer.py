@@ -7,7 +7,7 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Generic
 
@@ -208,11 +208,15 @@ class Trainer(Generic[C]):
         document = asdict(replace(self.spec, generations=0))
         del document["ticks"]
         # A run of a release that did not have these fields yet is continued by one that has.
-        contract = document["genome"]["contract"]
-        for part, kind in ((document["evolution"], EvolutionSpec), (contract, Contract)):
-            for field in fields(kind):
-                if part[field.name] == field.default:
-                    del part[field.name]
+        genome = document["genome"]
+        for part, kind in (
+            (document["evolution"], EvolutionSpec),
+            (genome, type(self.spec.genome)),
+            (genome["contract"], Contract),
+        ):
+            for name, default in vars(kind).items():
+                if name in part and part[name] == default:
+                    del part[name]
         spec: Json = json.loads(json.dumps(document))
         return {"spec": spec}
 

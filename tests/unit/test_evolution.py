@@ -270,6 +270,17 @@ def test_of_a_kind_per_neuron_the_vector_holds_the_neurons_then_the_evolved_star
     assert rule.layers[0]["eta"][0, 0] == pytest.approx(sum(eta) / 2, rel=2**-20)
 
 
+def test_plasticity_may_begin_weak():
+    even, weak = (
+        genome(kind="AD_eta", layer_sizes=(6, 2), start_scale=0.25, eta_start=start)
+        for start in (0.0, -3.0)
+    )
+    one, other = (layout.start(np.random.default_rng(0)) for layout in (even, weak))
+    assert other[:24].tobytes() == one[:24].tobytes()  # A and D
+    assert other[24:] - one[24:] == pytest.approx(-3.0, abs=1e-6)
+    assert weak.rule(other).layers[0]["eta"].max() < 0.1 / (1.0 + math.exp(3.0 - 4 * 0.25))
+
+
 def test_an_evolved_start_is_part_of_the_vector():
     plain, evolved = genome(), genome(initial=InitialSpec("evolved", 1.0))
     assert evolved.size == 2 * plain.size

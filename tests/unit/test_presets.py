@@ -36,17 +36,27 @@ def test_every_generation_of_robust_has_a_limp_front_leg_and_a_limp_rear_leg(rob
     assert rear.damages == (Damage("RR", "limp"),)
 
 
-def test_robust_begins_with_legs_that_are_limp_from_the_start_and_a_healthy_episode(robust):
-    front, rear, third = robust.conditions(0)
+@pytest.mark.parametrize("generation", [0, 7, COPES - 1])
+def test_until_it_copes_legs_are_limp_from_the_start_and_the_third_episode_is_healthy(
+    robust, generation
+):
+    front, rear, third = robust.conditions(generation)
     assert front.onset == rear.onset == 0.0
     assert third == Condition(front.duration)
+
+
+def test_falling_is_charged_when_it_copes(robust):
+    assert [(first, reward.fall) for first, reward in robust.spec.rewards] == [
+        (0, 0.0),
+        (COPES, 0.4),
+    ]
 
 
 def test_onsets_of_robust_spread_further_until_they_fill_their_span(robust):
     def onsets(first):
         return [robust.conditions(g)[0].onset for g in range(first, first + 100) if g % 4 >= 2]
 
-    assert max(onsets(10)[:10]) < 0.6
+    assert max(onsets(COPES)[:5]) < 0.5
     assert len(set(onsets(400))) == 50
     assert 0.0 <= min(onsets(400)) < 0.1
     assert LATEST - 0.1 < max(onsets(400)) < LATEST
@@ -56,7 +66,7 @@ def test_onsets_of_robust_spread_further_until_they_fill_their_span(robust):
 def test_half_of_the_generations_of_robust_are_damaged_from_the_start(robust, first):
     onsets = [[c.onset for c in robust.conditions(g) if c.damages] for g in range(first, first + 4)]
     assert [set(some) for some in onsets[:2]] == [{0.0}, {0.0}]
-    assert all(0.0 not in some for some in onsets[2:])
+    assert all((0.0 in some) == (first < COPES) for some in onsets[2:])
 
 
 def test_one_that_copes_meets_all_faults_in_turn_in_every_other_generation(robust):
