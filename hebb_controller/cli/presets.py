@@ -126,7 +126,7 @@ def robust(seed: int) -> Preset:
     Whoever learns to walk first and to limp then, has to leave a gait in which a limp front leg always
     ends in a fall: that was not left in 18 million ticks. Here a leg is limp from the first generation
     on, and what a condition lacks is its weight. A fall costs no more than the time that it ends, until
-    there is a gait for every leg: charged earlier, one of them was given up.
+    there is a gait for every leg.
     """
     walk = fast(seed)
     spec = replace(

@@ -23,13 +23,9 @@ RECORDER = "hebb_controller.node.recorder_node"
 
 PATIENCE = 3.0  # s between SIGINT, SIGTERM and SIGKILL
 
-DISCOVERY_PORT = (
-    7400  # of domain 0, and how far those of the others are apart: DDSI-RTPS 2.5, 9.6.1
-)
+DISCOVERY_PORT = 7400  # of domain 0: DDSI-RTPS 2.5, 9.6.1
 PORTS_OF_A_DOMAIN = 250
-DOMAINS = range(
-    1, 101
-)  # for tests and demos; the ports of higher ones are given to programs at random
+DOMAINS = range(1, 101)  # the ports of higher ones are given to programs at random
 
 
 def ros_environment(domain_id: int | None = None) -> dict[str, str]:

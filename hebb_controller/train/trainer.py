@@ -21,7 +21,7 @@ from .checkpoint import NAME as CHECKPOINT_NAME
 from .checkpoint import load_checkpoint, save_checkpoint
 from .evolution import Evolution, EvolutionSpec
 from .executor import ExecutorFactory, TaskRunner
-from .genome import Evolvable
+from .genome import Evolvable, Genome
 from .metrics import RewardSpec
 from .task import C, Evaluate, Score, Task, run_task
 
@@ -209,13 +209,13 @@ class Trainer(Generic[C]):
         del document["ticks"]
         # A run of a release that did not have these fields yet is continued by one that has.
         genome = document["genome"]
-        for part, kind in (
-            (document["evolution"], EvolutionSpec),
-            (genome, type(self.spec.genome)),
-            (genome["contract"], Contract),
+        for part, kind, later in (
+            (document["evolution"], EvolutionSpec, ("optimiser", "deficit")),
+            (genome, Genome, ("eta_start",)),
+            (genome["contract"], Contract, ("velocity_cutoff",)),
         ):
-            for name, default in vars(kind).items():
-                if name in part and part[name] == default:
+            for name in later:
+                if name in part and part[name] == getattr(kind, name):
                     del part[name]
         spec: Json = json.loads(json.dumps(document))
         return {"spec": spec}

@@ -283,6 +283,8 @@ def test_a_checkpoint_of_a_release_without_the_newer_options_is_continued(tmp_pa
     assert set(spec["genome"]["contract"]) == {
         *("robot", "actuator", "latency_ticks", "channels", "joints")
     }
+    assert "eta_start" not in spec["genome"]
+    assert "mirrors" in spec["genome"]
     assert train(tmp_path / "old", robot_file, resume=True).evolution.mean.tobytes() == (
         whole.evolution.mean.tobytes()
     )
