@@ -88,6 +88,7 @@ class Drive:
                 frozen_timeout=settings.frozen_timeout,
                 rate_tolerance=settings.rate_tolerance,
                 can_damp=not settings.forward,
+                obeyed=not settings.dry_run,
             ),
             swap=SwapSettings(settings.swap_blend, settings.swap_probation),
             supervisor=SupervisorSettings(

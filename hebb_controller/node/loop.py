@@ -28,7 +28,7 @@ from .rates import Pace, RateWatch
 from .succession import Succession, SwapSettings
 from .supervisor import Stage, Supervisor, SupervisorSettings
 from .values import Loaded, LoopSettings, LoopStatus, Phase, Sample
-from .way import Way
+from .way import NEAR, Way
 
 REMEDIES = {
     Stage.FROZEN: "frozen",
@@ -243,6 +243,8 @@ class ControlLoop:
                 return self._latch(command.limits, command)
             if phase is Phase.RUN and not self._mind(sample):
                 return self._stop_command
+            if phase is Phase.TO_DEFAULT_POSE and not self._arrive(sample):
+                return self._stop_command
         self._held = command
         return command
 
@@ -271,10 +273,22 @@ class ControlLoop:
             position, step = sample.reading.joint_position, self._settings.sensor_timeout
             self._way = Way(position, self.robot.default, sample.stamp, max_step=step)
             controller.reset(self._rng(), position)
-        command = controller.move_to(self._way.at(sample.stamp), sample.reading, judged)
-        if self._way.done and not command.limits.tripped:
+        return controller.move_to(self._way.at(sample.stamp), sample.reading, judged)
+
+    def _arrive(self, sample: Sample) -> bool:
+        """Begin the run if the robot has come to its default pose; return whether it still may."""
+        way = self._way
+        assert way is not None  # noqa: S101 - made before the first command of the way
+        astray = way.astray(sample.reading.joint_position) if self._settings.obeyed else 0
+        if way.done and not astray:
             self._begin_run(sample.stamp)
-        return command
+        elif way.overdue:
+            self.damp(
+                f"{astray} of {self.robot.n_joints} joints are more than {NEAR} rad from the default "
+                f"pose that they were led to: do commands reach the robot?"
+            )
+            return False
+        return True
 
     def _begin_run(self, stamp: int) -> None:
         self.controller.reset(self._rng(), self.controller.last_position)

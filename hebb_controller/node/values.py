@@ -66,6 +66,7 @@ class LoopSettings:
         frozen_timeout: joints that all read the same for this long damp the robot, s; 0 never.
         rate_tolerance: part by which the rate of ticks may be off before plasticity is frozen.
         can_damp: whether who receives the commands can damp; otherwise it holds the last targets.
+        obeyed: whether there is a robot that moves as it is told; in a dry run there is none.
     """
 
     sensor_timeout: float
@@ -77,6 +78,7 @@ class LoopSettings:
     frozen_timeout: float = 0.5
     rate_tolerance: float = 0.2
     can_damp: bool = True
+    obeyed: bool = True
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ that only exist there, and measures it.
 import os
 
 import pytest
-from rig import CONTROL, SIM, find_stand_ins, is_damp, rigs
+from rig import CONTROL, SIM, find_stand_ins, is_damp, rigs, values
 
 REASONS = {
     "frozen": "all joints have read the same",
@@ -57,6 +57,23 @@ def test_sensors_that_fail_damp_and_the_reset_leads_back(running, fault):
     running.commands.wait(is_damp, since=len(running.commands.items) - 1)
     running.set(SIM, "fault", "none")
     running.readings.wait_for(10)
+    comes_back(running)
+
+
+def test_a_robot_whose_motors_have_no_power_does_not_run(running, robot):
+    """It reads well and lies still; no command moves it."""
+    index = len(running.statuses.items)
+    assert running.operator.trigger(f"{CONTROL}/estop") == ""
+    running.wait_for_phase("DAMPED", since=index)
+    running.set(SIM, "damage", ",".join(f"{leg}:limp" for leg in robot.legs))
+    running.readings.wait_for(50)
+    index = len(running.statuses.items)
+    assert running.operator.trigger(f"{CONTROL}/reset_estop") == ""
+    running.wait_for_phase("DAMPED", since=index)
+    assert "from the default pose that they were led to" in running.status["reason"]
+    passed = [values(status)["phase"] for _, status in running.statuses.items[index:]]
+    assert "RUN" not in passed
+    running.set(SIM, "damage", "none")
     comes_back(running)
 
 

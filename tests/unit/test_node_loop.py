@@ -123,6 +123,44 @@ def test_the_way_to_the_default_pose_takes_half_a_second_at_least(robot):
     assert driven.phase is Phase.RUN
 
 
+def test_a_robot_that_does_not_come_along_is_damped_and_never_runs(robot):
+    """Its driver may listen to another topic, its motors may have no power."""
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    away = robot.default + 0.4
+    modes = [driven.step(joint_position=away).mode for _ in range(75)]
+    assert driven.phase is Phase.TO_DEFAULT_POSE
+    assert set(modes) == {Mode.POSITION}
+    assert driven.step(joint_position=away).mode is Mode.DAMP
+    assert driven.phase is Phase.DAMPED
+    reason = driven.loop.status.reason
+    assert reason.startswith("12 of 12 joints are more than 0.3 rad from the default pose"), reason
+    assert driven.loop.reset_estop(driven.stamp * 1e-9) == ""  # and it may try again
+    driven.to_run()
+
+
+def test_a_robot_that_comes_late_runs_from_then_on(robot):
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    for _ in range(60):
+        driven.step(joint_position=robot.default + 0.4)
+    assert driven.phase is Phase.TO_DEFAULT_POSE
+    driven.step()
+    assert driven.phase is Phase.RUN
+
+
+@pytest.mark.parametrize("changes", [{}, {"obeyed": False}], ids=["limp leg", "dry run"])
+def test_a_limp_leg_need_not_come_and_in_a_dry_run_nothing(robot, changes):
+    driven = Driven(robot, **changes)
+    driven.loop.start(0.0)
+    away = robot.default + 0.4
+    if not changes:
+        away[3:] = robot.default[3:]
+    for _ in range(26):
+        driven.step(joint_position=away)
+    assert driven.phase is Phase.RUN
+
+
 def test_a_clock_that_jumps_ahead_does_not_shorten_the_way_to_the_default_pose(robot):
     """What counts of a step is the longest that sensors may be quiet."""
     driven = Driven(robot)
