@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..robot import RobotSpec
+from ..robot import FloatArray, RobotSpec
 from ..safety import Safety
 from ..signals import NOTHING_ACTED, Limit, LimitReport, SensorReading
+from .following import Following
 from .values import LoopSettings, Sample
 
 LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
@@ -26,6 +27,7 @@ class Guard:
         self._names = robot.joint_names
         self._safety = safety
         self._settings = settings
+        self._following = Following(robot, max_step=settings.sensor_timeout)
         self._last: SensorReading | None = None
         self._moved = np.zeros(robot.n_joints, dtype=np.int64)
         self._joints_changed = self._imu_changed = self._stamp = 0
@@ -37,6 +39,10 @@ class Guard:
         """How long there may be no reading at all, s of steady time."""
         settings = self._settings
         return LOCK_STEP_WATCHDOG if settings.lock_step else settings.sensor_timeout
+
+    def start(self) -> None:
+        """Have the robot count as following from now on."""
+        self._following.restart()
 
     def begin(self, stamp: int) -> None:
         """Have sensors count as moving from this stamp on, ns."""
@@ -119,6 +125,18 @@ class Guard:
         if limit and still > limit and not self._settings.lock_step:
             return LimitReport(Limit.STALE, f"the stamps have stood still for {still:.2f} s")
         return NOTHING_ACTED
+
+    def astray(self, sample: Sample, target: FloatArray) -> int:
+        """Return how many joints are not where they were led, (n,) rad; 0 where a limp leg may explain it."""
+        if not self._settings.obeyed:
+            return 0
+        return self._following.astray(sample.reading.joint_position, target)
+
+    def disobedience(self, sample: Sample, target: FloatArray) -> str:
+        """Return that the robot has not followed its targets, (n,) rad, for too long, or an empty string."""
+        if not self._settings.obeyed:
+            return ""
+        return self._following.disobedience(sample.reading.joint_position, target, sample.stamp)
 
     @property
     def constant_joints(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from .rates import Pace, RateWatch
 from .succession import Succession, SwapSettings
 from .supervisor import Stage, Supervisor, SupervisorSettings
 from .values import Loaded, LoopSettings, LoopStatus, Phase, Sample
-from .way import NEAR, Way
+from .way import Way
 
 REMEDIES = {
     Stage.FROZEN: "frozen",
@@ -119,6 +119,7 @@ class ControlLoop:
         self._started = self._called = now
         self._sample = self._held = self._way = None
         self._pace.restart()
+        self.guard.start()
         self._tell(phase=Phase.TO_DEFAULT_POSE, reason="")
 
     def stop(self) -> Command | None:
@@ -231,6 +232,10 @@ class ControlLoop:
             report = self.guard.check_motion(sample, now)
         if report.tripped:
             return self._latch(report, self._safe_command(report))
+        if self._held is not None:
+            disobedience = self.guard.disobedience(sample, self._held.position)
+            if disobedience:
+                return self.damp(disobedience)
         if repeated or not self._pace.due(self._moment(sample, now)):
             return self._held
         if self._staged is not None:
@@ -242,8 +247,6 @@ class ControlLoop:
             if command.limits.tripped:
                 return self._latch(command.limits, command)
             if phase is Phase.RUN and not self._mind(sample):
-                return self._stop_command
-            if phase is Phase.TO_DEFAULT_POSE and not self._arrive(sample):
                 return self._stop_command
         self._held = command
         return command
@@ -273,22 +276,11 @@ class ControlLoop:
             position, step = sample.reading.joint_position, self._settings.sensor_timeout
             self._way = Way(position, self.robot.default, sample.stamp, max_step=step)
             controller.reset(self._rng(), position)
-        return controller.move_to(self._way.at(sample.stamp), sample.reading, judged)
-
-    def _arrive(self, sample: Sample) -> bool:
-        """Begin the run if the robot has come to its default pose; return whether it still may."""
-        way = self._way
-        assert way is not None  # noqa: S101 - made before the first command of the way
-        astray = way.astray(sample.reading.joint_position) if self._settings.obeyed else 0
-        if way.done and not astray:
+        command = controller.move_to(self._way.at(sample.stamp), sample.reading, judged)
+        come = self._way.done and not self.guard.astray(sample, self.robot.default)
+        if come and not command.limits.tripped:
             self._begin_run(sample.stamp)
-        elif way.overdue:
-            self.damp(
-                f"{astray} of {self.robot.n_joints} joints are more than {NEAR} rad from the default "
-                f"pose that they were led to: do commands reach the robot?"
-            )
-            return False
-        return True
+        return command
 
     def _begin_run(self, stamp: int) -> None:
         self.controller.reset(self._rng(), self.controller.last_position)

@@ -8,9 +8,6 @@ from ..robot import FloatArray
 
 SPEED = 1.0  # rad/s, of the joint that has furthest to go
 DURATION = 0.5  # s, the shortest way
-NEAR = 0.3  # rad, within which a joint that carries the robot comes to rest around its target
-MAX_ASTRAY = 1 / 3  # share of the joints that need not come: one leg may be limp
-PATIENCE = 1.0  # s after the end of the way, within which the joints must come
 
 
 class Way:
@@ -45,17 +42,3 @@ class Way:
     def done(self) -> bool:
         """Whether :meth:`at` has come to the target."""
         return self._elapsed >= self._duration
-
-    @property
-    def overdue(self) -> bool:
-        """Whether the joints should have come by now."""
-        return self._elapsed >= self._duration + round(PATIENCE * 1e9)
-
-    def astray(self, position: FloatArray) -> int:
-        """Return how many joints are not where they were led; 0 where a limp leg may explain it.
-
-        Args:
-            position: (n,) measured, rad.
-        """
-        astray = int(np.count_nonzero(~(np.abs(position - self._target) <= NEAR)))
-        return astray if astray > MAX_ASTRAY * len(position) else 0

@@ -1,14 +1,21 @@
-"""Half an hour of whatever an operator, a leg or a sensor may do, in lock-step as fast as it goes."""
+"""Half an hour of whatever an operator, a leg or a sensor may do, in lock-step as fast as it goes.
 
+All of it is recorded, and computed again from the file afterwards.
+"""
+
+import json
+import subprocess
+import sys
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
-from rig import CONTROL, SIM, exploding_rule, values
+from rig import CONTROL, PATIENCE, SIM, exploding_rule, values
 from sensor_msgs.msg import JointState
 from watch import Watch, Within, slope
 
+from hebb_controller.node.processes import RECORDER, NodeProcess
 from hebb_controller.robot import load_robot
 from hebb_controller.rule_file import save_rule
 
@@ -17,6 +24,8 @@ pytestmark = pytest.mark.timeout(5400)
 SUFFIX = ".rule.safetensors"
 MINUTES = 30.0
 SEED = 0
+RULES = ("one", "two", "exploding")
+REPLAYED = ("same", "ticks", "checkpoints", "starts", "lost")
 RUNS = 48  # of half an hour are a day
 PERIOD = 0.02  # s, of the rule
 DAMAGES = (
@@ -123,10 +132,19 @@ def files(tmp_path, walk):
     return tmp_path
 
 
-def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, keep):
+def replayed(recording, rules):
+    """Return the exit code of `hebb replay` and what it said."""
+    command = [sys.executable, "-m", "hebb_controller.cli", "replay", *rules, recording, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, keep, tmp_path):
     """Were it to go on for 48 times as long: memory less than doubled, deadlines still met.
 
-    What counts is the lower end of each slope's interval: what is certain to grow.
+    What counts is the lower end of each slope's interval: what is certain to grow. And every tick whose
+    weights are known can be computed again from the recording.
     """
     seconds = 60.0 * MINUTES * scale
     horizon = RUNS * seconds
@@ -139,7 +157,16 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
     made = start(controller=controller, lock_step=True, readings=False)
     within = Within(load_robot("a1"))
     made.operator.watch(JointState, "joint_command", within, 1000)
-    made.up().running()
+    assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE), made.logs()
+    recording = tmp_path / "soak.mcap"
+    log = tmp_path / "recorder.log"
+    recorder = NodeProcess(RECORDER, {"record": str(recording)}, log=log)
+    while not made.operator.node.count_subscribers(f"{CONTROL}/weights"):
+        assert recorder.exit_code is None, recorder.output()
+        time.sleep(0.05)
+    assert made.operator.change_state(CONTROL, "activate"), made.logs()
+    made.set(SIM, "paused", False)
+    made.running()
     soak, pid = Soak(made, files), made.controller.pid
     end = time.monotonic() + seconds
     events = 0
@@ -151,6 +178,8 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
             soak.see_that_it_runs()
             assert made.controller.exit_code is None, made.controller.output()[-2000:]
     assert made.controller.pid == pid
+    recorder.end()
+    code, again = replayed(recording, [files / f"{name}{SUFFIX}" for name in RULES])
     times, ticks, latency = told(made)
     rss, cpu = watch.column("rss"), watch.column("cpu")
     at = watch.column("time")
@@ -164,6 +193,8 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
     found = {
         "seconds": round(seconds),
         "ticks": int(ticks[-1]),
+        "replayed": {name: again[name] for name in REPLAYED},
+        "recorded_MB": round(recording.stat().st_size / 1e6),
         "events": events,
         "falls": soak.falls,
         "outcomes": dict(sorted(soak.outcomes.items())),
@@ -181,6 +212,8 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
     }
     keep("soak", found)
     assert within.beyond == 0
+    assert (code, again["lost"]) == (0, 0), again
+    assert again["ticks"] > found["ticks"] / 2, again  # the others led to the default pose
     assert slopes["rss_bytes_per_s"][1][0] * horizon < rss[0], found
     for name in ("latency_p50_us_per_s", "cpu_us_per_tick_per_s"):
         assert slopes[name][1][0] * horizon < 1e6 * PERIOD, (name, found)

@@ -127,14 +127,19 @@ def test_a_robot_that_does_not_come_along_is_damped_and_never_runs(robot):
     """Its driver may listen to another topic, its motors may have no power."""
     driven = Driven(robot)
     driven.loop.start(0.0)
-    away = robot.default + 0.4
-    modes = [driven.step(joint_position=away).mode for _ in range(75)]
-    assert driven.phase is Phase.TO_DEFAULT_POSE
-    assert set(modes) == {Mode.POSITION}
-    assert driven.step(joint_position=away).mode is Mode.DAMP
-    assert driven.phase is Phase.DAMPED
+    away = robot.default + 1.0
+    phases, modes = [], []
+    for _ in range(100):
+        modes.append(driven.step(joint_position=away).mode)
+        phases.append(driven.phase)
+    damped = phases.index(Phase.DAMPED)
+    # on the way for 0.3 s until it is too far behind
+    assert set(phases[:damped]) == {Phase.TO_DEFAULT_POSE}
+    assert 50 + 15 <= damped < 50 + 25
+    assert set(phases[damped:]) == {Phase.DAMPED}
+    assert modes[damped - 1 : damped + 1] == [Mode.POSITION, Mode.DAMP]
     reason = driven.loop.status.reason
-    assert reason.startswith("12 of 12 joints are more than 0.3 rad from the default pose"), reason
+    assert reason.startswith("12 of 12 joints have not followed their targets for 1.0 s"), reason
     assert driven.loop.reset_estop(driven.stamp * 1e-9) == ""  # and it may try again
     driven.to_run()
 
@@ -142,23 +147,31 @@ def test_a_robot_that_does_not_come_along_is_damped_and_never_runs(robot):
 def test_a_robot_that_comes_late_runs_from_then_on(robot):
     driven = Driven(robot)
     driven.loop.start(0.0)
-    for _ in range(60):
+    for _ in range(40):
         driven.step(joint_position=robot.default + 0.4)
     assert driven.phase is Phase.TO_DEFAULT_POSE
     driven.step()
     assert driven.phase is Phase.RUN
 
 
+def test_a_robot_whose_power_is_cut_while_it_runs_is_damped(robot):
+    driven = Driven(robot).to_run()
+    for _ in range(49):
+        assert driven.step(joint_position=robot.default + 0.5).mode is Mode.POSITION
+    assert driven.step(joint_position=robot.default + 0.5).mode is Mode.DAMP
+    assert "have not followed their targets" in driven.loop.status.reason
+
+
 @pytest.mark.parametrize("changes", [{}, {"obeyed": False}], ids=["limp leg", "dry run"])
-def test_a_limp_leg_need_not_come_and_in_a_dry_run_nothing(robot, changes):
+def test_a_limp_leg_need_not_follow_and_in_a_dry_run_nothing(robot, changes):
     driven = Driven(robot, **changes)
     driven.loop.start(0.0)
-    away = robot.default + 0.4
+    away = robot.default + 0.5
     if not changes:
         away[3:] = robot.default[3:]
-    for _ in range(26):
+    for tick in range(200):
         driven.step(joint_position=away)
-    assert driven.phase is Phase.RUN
+        assert driven.phase is (Phase.RUN if tick >= 25 else Phase.TO_DEFAULT_POSE)
 
 
 def test_a_clock_that_jumps_ahead_does_not_shorten_the_way_to_the_default_pose(robot):
