@@ -27,7 +27,7 @@ from ..errors import HebbError
 from ..robot import load_robot
 from ..rule_file import load_rule
 from ..share import shipped
-from ..signals import SensorReading
+from ..signals import Command, Mode, SensorReading
 from . import scheduling
 from .control_thread import ControlThread
 from .loop import ControlLoop
@@ -119,12 +119,18 @@ def control_thread(seconds: float, rt_priority: int = 0) -> Punctuality:
     )
     loop = ControlLoop(robot, Loaded(controller_for(rule, robot), rule, str(path)), settings)
     failures: list[Exception] = []
+    target = [robot.default]  # where the robot, which obeys, is
+
+    def send(command: Command, _: int) -> None:
+        if command.mode is Mode.POSITION:
+            target[0] = command.position
+
     thread = ControlThread(
         loop,
         period=1.0 / RATE,
         by_reading=False,
         answer_once=False,
-        send=lambda command, stamp: None,
+        send=send,
         changed=lambda status: None,
         failed=failures.append,
         prepared=_scheduled(rt_priority),
@@ -138,7 +144,7 @@ def control_thread(seconds: float, rt_priority: int = 0) -> Punctuality:
             reading = SensorReading(
                 stamp=now,
                 received=now,
-                joint_position=robot.default + 0.01 * rng.standard_normal(robot.n_joints),
+                joint_position=target[0] + 0.01 * rng.standard_normal(robot.n_joints),
                 joint_velocity=0.1 * rng.standard_normal(robot.n_joints),
                 orientation=np.array((0.0, 0.0, 0.0, 1.0)),
                 angular_velocity_base=0.1 * rng.standard_normal(3),

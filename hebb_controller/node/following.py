@@ -7,7 +7,7 @@ import numpy as np
 from ..robot import FloatArray, RobotSpec
 
 NEAR = 0.3  # rad, within which a joint that carries a robot is, of where it was told to be
-EFFORT = 0.5  # part of its torque that it needs at most to hold it there
+EFFORT = 0.9  # part of its torque beyond which a joint is not held but strains
 MAX_ASTRAY = 1 / 3  # share of the joints that need not follow: one leg may be limp
 PATIENCE = 1.0  # s that more of them may be astray, as they are for a moment in every gait
 
@@ -16,8 +16,8 @@ class Following:
     """Watches one robot.
 
     Args:
-        robot: its joints are near a target within ``NEAR``, and within what ``EFFORT`` of their torque
-            explains: a stiff joint is held closer.
+        robot: its joints are near a target within ``NEAR``, and while the spring to it takes less than
+            ``EFFORT`` of their torque: a target is never further away than all of it, whoever obeys or not.
         max_step: what counts at most of the time between two readings, s: a clock that jumps ahead is no
             reason.
     """

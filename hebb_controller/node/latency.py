@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from array import array
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,6 +51,9 @@ class RoundTrip:
     Args:
         operator: publishes and listens.
         prefix: of the topics' names.
+
+    Attributes:
+        answer: the last position that was commanded, (n,) rad; empty before the first.
     """
 
     def __init__(self, operator: Operator, prefix: str) -> None:
@@ -58,6 +62,7 @@ class RoundTrip:
         self._stamp = 0
         self._came = 0.0
         self._answered = threading.Event()
+        self.answer: Sequence[float] = ()
         operator.watch(JointState, f"{prefix}joint_command", self._take, 1)
 
     def exchange(self, joints: JointState, imu: Imu, *, timeout: float) -> float | None:
@@ -73,6 +78,7 @@ class RoundTrip:
         now = time.monotonic()
         if nanoseconds(command.header.stamp) == self._stamp and not self._answered.is_set():
             self._came = now
+            self.answer = command.position or self.answer
             self._answered.set()
 
 
@@ -163,7 +169,9 @@ class _Bench:
     def _turn(self, timeout: float) -> tuple[float | None, float | None, float]:
         robot, n = self._robot, self._robot.n_joints
         self._stamp += round(self._period * 1e9)
-        position = robot.default + 0.01 * self._rng.standard_normal(n)
+        # A robot that obeys.
+        told = np.array(self._node.answer) if self._node.answer else robot.default
+        position = told + 0.01 * self._rng.standard_normal(n)
         velocity = 0.1 * self._rng.standard_normal(n)
         joints = JointState(
             name=list(robot.joint_names),

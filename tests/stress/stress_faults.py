@@ -28,6 +28,8 @@ TICK = 0.02
 MARGIN = 0.05  # s, of a loaded machine, as in tests/ros/test_safe_exits.py
 TIMEOUT = 0.1  # s: sensor_timeout, and command_timeout of the receiver
 FROZEN = 0.5  # s: frozen_timeout
+UNPOWERED = 1.0  # s that a robot may be astray (node/following.py)
+SINKS = 1.0  # s in which one without power is
 GONE = 60.0  # s; the last trace of a killed node fades after some 20
 
 rows = []
@@ -61,6 +63,7 @@ class Bench:
         self.operator = made.operator
         self.within = Within(robot)
         self.truth, self.since = Recorder(), Recorder()
+        self.unpowered = []  # (from, to), steady time
         self.operator.watch(JointState, "joint_command", self.within, 100)
         self.operator.watch(JointState, "truth", self.truth, 100)
         self.operator.watch(Float64, "fault_since", self.since, 10)
@@ -100,8 +103,8 @@ class Bench:
     def outside(self):
         """Return how far beyond its limits a joint was, at most, rad: driven, and with the motors damping.
 
-        Driven is who runs and was sent positions last. A body without power rests on its end stops, which
-        give way a little.
+        Driven is who runs, was sent positions last, and has power. A body without power rests on its end
+        stops, which give way a little.
         """
         robot, made = self.robot, self.made
         listened = [list(r.items) for r in (made.commands, made.statuses, self.truth)]
@@ -114,6 +117,8 @@ class Bench:
         last, phase = np.searchsorted(sent, when) - 1, np.searchsorted(told, when) - 1
         fresh = when - sent[last] <= TIMEOUT
         driven = (last >= 0) & fresh & ~damp[last] & runs[phase]
+        for start, end in self.unpowered:
+            driven &= (when < start) | (when > end)
         return {
             "driven": float(beyond[driven].max(initial=-np.pi)),
             "damping": float(beyond[~driven].max(initial=-np.pi)),
@@ -282,6 +287,24 @@ def test_a_controller_that_stands_still_is_damped_by_the_receiver_and_then_by_it
         back.append(bench.back())
     bench.note("controller stopped (SIGSTOP)", "receiver damped, then DAMPED", safe, back)
     assert max(safe) <= TIMEOUT + 2 * TICK + MARGIN, (safe, made.status)
+
+
+def test_power_that_is_cut_damps_and_its_return_moves_nothing(bench, robot):
+    """No command reaches the motors; when they obey again, the robot waits for the reset."""
+    made, safe, back = bench.made, [], []
+    for _ in range(bench.repeats):
+        statuses, cut = len(made.statuses.items), time.monotonic()
+        made.set(SIM, "damage", ",".join(f"{leg}:limp" for leg in robot.legs))
+        safe.append(bench.damped(cut, statuses))
+        assert "have not followed their targets" in made.status["reason"]
+        bench.unpowered.append((cut, time.monotonic()))
+        made.set(SIM, "damage", "none")
+        start = len(made.commands.items)
+        made.commands.wait_for(50)
+        assert all(is_damp(m) for _, m in made.commands.items[start:])
+        back.append(bench.back())
+    bench.note("power of all motors cut", "DAMPED: … have not followed …", safe, back)
+    assert max(safe) <= SINKS + UNPOWERED + 2 * TICK + MARGIN, (safe, made.status)
 
 
 def test_an_exception_in_the_loop_damps_at_once(bench, switch):
