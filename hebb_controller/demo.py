@@ -22,6 +22,7 @@ from .node.values import Value
 from .observation import wrap_angle, yaw
 
 PACE = 2.0  # simulated seconds per second, at most: fast enough to wait for, slow enough to read
+LIES = 0.15  # m in a second; whoever walks gets further
 STALL = 20.0  # s of wall time without a message before the demo gives up
 
 
@@ -115,6 +116,26 @@ class _Listener:
         self._norm: tuple[float, ...] = ()
         self._start_yaw: float | None = None
 
+    def lies(self) -> bool:
+        """Return whether the network drives, and the robot has hardly moved for a second."""
+        kept = self.recording
+        rows = len(kept.time)  # the last row is whole then
+        before = int(np.searchsorted(kept.time, kept.time[-1] - 1.0))
+        moved = np.subtract(kept.position[rows - 1], kept.position[before])
+        return self.phase == "RUN" and float(np.hypot(moved[0], moved[1])) < LIES
+
+    def wait_for(self, phase: str) -> None:
+        """Wait until the controller says that it is in a phase.
+
+        Raises:
+            HebbError: it does not say so.
+        """
+        end = time.monotonic() + STALL
+        while self.phase != phase:
+            if time.monotonic() > end:
+                raise HebbError(f"the controller is in {self.phase}, not in {phase}.")
+            time.sleep(0.02)
+
     def on_joints(self, message: JointState) -> None:
         self._joints = tuple(message.position)
 
@@ -190,6 +211,11 @@ def run_demo(
         told = 0.0
         for act in acts:
             if act.damage != listener.damage:
+                if act.damage == "none" and listener.lies():
+                    # Power that comes back to a leg in the middle of its efforts may throw it over.
+                    say("  the robot does not get on; calling ~/estop before its leg is given back")
+                    operator.trigger(f"{CONTROLLER_NODE}/estop")
+                    listener.wait_for("DAMPED")
                 loop.set("damage", value=act.damage)
                 listener.damage = act.damage
                 if act.damage == "none" and listener.phase == "DAMPED":
