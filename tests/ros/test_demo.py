@@ -1,10 +1,11 @@
 """The demo, shortened: two real processes, a damage on the way, and the pictures of it."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from hebb_controller import plots
-from hebb_controller.demo import Act, run_demo
+from hebb_controller.demo import Act, _Listener, run_demo
 
 ACTS = (
     Act("before", 0.0, 2.0, "none"),
@@ -36,3 +37,16 @@ def test_the_demo_walks_is_damaged_is_healed_and_leaves_pictures_and_data(tmp_pa
     )
     with Image.open(tmp_path / "run.gif") as film:
         assert film.n_frames > 10
+
+
+@pytest.mark.parametrize(
+    ("phase", "speed", "lies"),
+    [("RUN", 0.1, True), ("RUN", -0.2, False), ("DAMPED", 0.0, False)],
+)
+def test_a_robot_that_the_network_drives_nowhere_for_a_second_lies(phase, speed, lies):
+    """It is stopped before its leg is healed."""
+    listener = _Listener()
+    listener.phase = phase
+    listener.recording.time = [0.02 * tick for tick in range(100)]
+    listener.recording.position = [(0.0, speed * t, 0.1) for t in listener.recording.time]
+    assert listener.lies() is lies

@@ -160,25 +160,24 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
     assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE), made.logs()
     recording = tmp_path / "soak.mcap"
     log = tmp_path / "recorder.log"
-    recorder = NodeProcess(RECORDER, {"record": str(recording)}, log=log)
-    while not made.operator.node.count_subscribers(f"{CONTROL}/weights"):
-        assert recorder.exit_code is None, recorder.output()
-        time.sleep(0.05)
-    assert made.operator.change_state(CONTROL, "activate"), made.logs()
-    made.set(SIM, "paused", False)
-    made.running()
-    soak, pid = Soak(made, files), made.controller.pid
-    end = time.monotonic() + seconds
-    events = 0
-    with Watch(pid) as watch:
-        while time.monotonic() < end:
-            soak.event()
-            events += 1
-            time.sleep(0.5 * soak.rng.exponential())
-            soak.see_that_it_runs()
-            assert made.controller.exit_code is None, made.controller.output()[-2000:]
+    with NodeProcess(RECORDER, {"record": str(recording)}, log=log) as recorder:
+        while not made.operator.node.count_subscribers(f"{CONTROL}/weights"):
+            assert recorder.exit_code is None, recorder.output()
+            time.sleep(0.05)
+        assert made.operator.change_state(CONTROL, "activate"), made.logs()
+        made.set(SIM, "paused", False)
+        made.running()
+        soak, pid = Soak(made, files), made.controller.pid
+        end = time.monotonic() + seconds
+        events = 0
+        with Watch(pid) as watch:
+            while time.monotonic() < end:
+                soak.event()
+                events += 1
+                time.sleep(0.5 * soak.rng.exponential())
+                soak.see_that_it_runs()
+                assert made.controller.exit_code is None, made.controller.output()[-2000:]
     assert made.controller.pid == pid
-    recorder.end()
     code, again = replayed(recording, [files / f"{name}{SUFFIX}" for name in RULES])
     times, ticks, latency = told(made)
     rss, cpu = watch.column("rss"), watch.column("cpu")
