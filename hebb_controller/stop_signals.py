@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import threading
 
@@ -13,14 +14,22 @@ def stop_event() -> threading.Event:
 
     Blocking the signals and waiting for them is not enough: threads that a library made before (BLAS
     makes some when numpy is imported) do not block them, may be handed one, and Python then raises
-    KeyboardInterrupt in the middle of the main thread.
+    KeyboardInterrupt in the middle of the main thread. Who sends one may send a second (a terminal and a
+    launcher do); it does not kill a process that is ending already.
     """
     event = threading.Event()
 
     def on_signal(*_: object) -> None:
         # Not here: the main thread may be inside the event's own lock.
-        threading.Thread(target=event.set, name="stop", daemon=True).start()
+        if not event.is_set():
+            threading.Thread(target=event.set, name="stop", daemon=True).start()
 
+    def ignore() -> None:
+        # Or Python, whose end puts the default back in the place of handlers, dies of a late one.
+        for number in STOPPING:
+            signal.signal(number, signal.SIG_IGN)
+
+    atexit.register(ignore)
     for number in STOPPING:
         signal.signal(number, on_signal)
     return event

@@ -39,3 +39,24 @@ def test_the_event_is_set_whichever_thread_gets_the_signal(number, blocked):
         output, errors = child.communicate(timeout=10)
         assert time.monotonic() - start < 1.0
     assert (output, errors, child.returncode) == ("stopped by itself\n", "", 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_very_end_of_the_process_does_not_kill_it(number):
+    """An object that lives as long as its module dies after Python has given its handlers up."""
+    program = f"""
+import os
+from hebb_controller.stop_signals import stop_event
+
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid(), write=os.write):
+        kill(process, {int(number)})
+        write(1, b"survived")
+
+last = Last()
+stop_event().set()
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=10, check=False
+    )
+    assert (child.stdout, child.stderr, child.returncode) == ("survived", "", 0)
