@@ -202,6 +202,7 @@ def toy_genome() -> Genome:
 
 def toy_training(robot_file: str, *, generations: int = 4, seed: int = 7):
     """Return a TrainingSpec that takes well under a second: 6 pairs, episodes of 8 ticks."""
+    from hebb_controller.train.curriculum import Stage
     from hebb_controller.train.evolution import EvolutionSpec  # torch: not for the workers
     from hebb_controller.train.trainer import TrainingSpec
 
@@ -210,7 +211,6 @@ def toy_training(robot_file: str, *, generations: int = 4, seed: int = 7):
         genome=toy_genome(),
         evolution=EvolutionSpec(
             pairs=6,
-            hold=0,
             sigma=0.2,
             sigma_decay=0.9,
             sigma_min=0.05,
@@ -218,7 +218,7 @@ def toy_training(robot_file: str, *, generations: int = 4, seed: int = 7):
             step_decay=0.95,
             step_min=0.01,
         ),
-        rewards=((0, REWARD),),
+        stages=(Stage(REWARD),),
         generations=generations,
         seed=seed,
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hebb_sim.condition import Condition
+from hebb_sim.condition import Condition, Spell
 from hebb_sim.damage import Damage
 from hebb_sim.scenario import load_scenario
 
@@ -17,6 +17,7 @@ from ..network import InitialSpec
 from ..observation import Channel, observation_size
 from ..plasticity import UpdateSpec
 from ..robot import RobotSpec, load_robot
+from ..train.curriculum import Stage
 from ..train.evolution import EvolutionSpec
 from ..train.genome import Genome
 from ..train.metrics import RewardSpec
@@ -48,10 +49,18 @@ STEERS = 290  # generations after which it also holds its course
 
 LIMPS = ("FR", "RR")  # a symmetric rule learns the other two legs with these
 DEFICIT = 2.0  # or a limp front leg, which is the hardest, is given up for the rest
-SETTLES = 120  # generations after which sigma and step begin to decay
-COPES = 190  # generations after which damage comes in mid-walk, too, falling is charged, and other faults come
+LIMPS_ALONG, LIMPS_WELL = 0.4, 0.6  # marks of its first two stages
+SWITCHES = 0.5  # mark of the stages with a healthy time
+HEALTHY = (
+    0.2,
+    0.5,
+    1.0,
+    1.5,
+    2.0,
+)  # s, between being limp from the start and limp again, stage by stage
+LIMP_AGAIN = 3.0  # s, after that time
+ONSETS = (1.0, 4.0)  # s, within which a leg goes limp, or a fault comes, in the last stage
 FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
-LATEST = 2.5  # s, the latest onset of a fault
 
 ANT_SCALE = 0.6  # rad an action of 1 moves a joint of the ant
 BODY_DURATION = 16.0  # s, the length of the published episodes
@@ -66,11 +75,11 @@ class Preset:
 
     Attributes:
         spec: the run.
-        conditions: generation -> what each candidate is put through.
+        conditions: (stage, generation), both counted from 0 -> what each candidate is put through.
     """
 
     spec: TrainingSpec
-    conditions: Callable[[int], tuple[Condition, ...]]
+    conditions: Callable[[int, int], tuple[Condition, ...]]
 
     def until(self, generations: int | None, ticks: int | None) -> Preset:
         """Return the recipe with another end, if one is given; see :class:`TrainingSpec`."""
@@ -105,7 +114,6 @@ def fast(seed: int) -> Preset:
         genome=genome,
         evolution=EvolutionSpec(
             pairs=32,
-            hold=WALKS,
             sigma=0.1,
             sigma_decay=0.993,
             sigma_min=0.03,
@@ -113,7 +121,7 @@ def fast(seed: int) -> Preset:
             step_decay=0.994,
             step_min=0.008,
         ),
-        rewards=((0, WALK), (WALKS, WALK_STRAIGHT)),
+        stages=(Stage(WALK, generations=WALKS, settles=False), Stage(WALK_STRAIGHT)),
         generations=STEERS,
         seed=seed,
     )
@@ -126,15 +134,20 @@ def robust(seed: int) -> Preset:
     Whoever learns to walk first and to limp then, has to leave a gait in which a limp front leg always
     ends in a fall: that was not left in 18 million ticks. Here a leg is limp from the first generation
     on, and what a condition lacks is its weight. A fall costs no more than the time that it ends, until
-    there is a gait for every leg.
+    there is a gait for every leg. Then the leg heals, for a time that grows, and goes limp again: for
+    who limps already, the other way round begins where nothing is lost yet.
     """
     walk = fast(seed)
+    careful = replace(WALK_STRAIGHT, heading=0.4, fall=0.4)
     spec = replace(
         walk.spec,
-        evolution=replace(
-            walk.spec.evolution, hold=SETTLES, sigma_min=0.04, step_min=0.01, deficit=DEFICIT
+        evolution=replace(walk.spec.evolution, sigma_min=0.05, step_min=0.01, deficit=DEFICIT),
+        stages=(
+            Stage(WALK, mark=LIMPS_ALONG, settles=False),
+            Stage(WALK, mark=LIMPS_WELL),
+            *(Stage(careful, mark=SWITCHES) for _ in HEALTHY),
+            Stage(careful),
         ),
-        rewards=((0, WALK), (COPES, replace(WALK_STRAIGHT, heading=0.4, fall=0.4))),
         generations=None,
         ticks=10_000_000,
     )
@@ -177,7 +190,6 @@ def paper(seed: int) -> Preset:
         genome=genome,
         evolution=EvolutionSpec(
             pairs=250,
-            hold=0,
             sigma=0.1,
             sigma_decay=0.999,
             sigma_min=0.01,
@@ -186,49 +198,73 @@ def paper(seed: int) -> Preset:
             step_min=0.001 * math.sqrt(12.0),
             optimiser="sgd",
         ),
-        rewards=((0, DISTANCE),),
+        stages=(Stage(DISTANCE),),
         generations=300,
         seed=seed,
     )
     shortened = Condition(BODY_DURATION, (Damage("FR", "shortened", 0.25),))
-    return Preset(spec, lambda generation: (Condition(BODY_DURATION), shortened))
+    return Preset(spec, lambda stage, generation: (Condition(BODY_DURATION), shortened))
 
 
 PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast, "robust": robust, "paper": paper}
 
 
-def _walk_then_steer(generation: int) -> tuple[Condition, ...]:
+def _walk_then_steer(stage: int, generation: int) -> tuple[Condition, ...]:
     """Return undamaged episodes: short ones until it walks, then long ones and turns, by turns.
 
     Straight episodes alone hardly teach to steer: chance turns a robot more than its rule does. A
     rule that is its own mirror image turns to the left as it turns to the right, so one side is enough.
     """
-    if generation < WALKS:
+    if stage == 0:
         return (Condition(duration=5.0),)
     if generation % 2:
         return (Condition(duration=10.0),)
-    turn = 0.8 * (0.618034 * generation % 1.0)  # rad, spread evenly over 0 … 0.8
+    turn = 0.8 * _spread(generation)  # rad
     return (Condition(duration=6.0, turn=turn), Condition(duration=6.0))
 
 
-def _limp(generation: int) -> tuple[Condition, ...]:
+def _limp(stage: int, generation: int) -> tuple[Condition, ...]:
     """Return an episode with a limp front leg, one with a limp rear leg, and a third.
 
-    The legs are limp from the start and the third is undamaged, until it copes. Then, in two generations of
-    four, damage comes in mid-walk, at onsets that are spread evenly over a span that grows from nothing,
-    and in every other one the third has one of the faults.
+    The legs are limp from the start, and the third is undamaged, in the first two stages. In those
+    after them legs heal and go limp again. In the last stage they go limp in mid-walk in half of the
+    generations, and in every other one the third has one of the faults.
     """
-    copes = generation >= COPES
-    duration = 6.0 if copes else 5.0
-    onset = 0.0
-    if copes and generation % 4 >= 2:
-        onset = min((generation - COPES) / 20, LATEST) * (0.618034 * generation % 1.0)
+    switches = stage - 2
+    if switches < 0:
+        return (*(Condition(5.0, (Damage(leg, "limp"),)) for leg in LIMPS), Condition(5.0))
+    if switches < len(HEALTHY):
+        duration = 2.0 + HEALTHY[switches] + LIMP_AGAIN
+        return (*_limp_again(HEALTHY[switches], duration, generation), Condition(duration))
+    duration = ONSETS[1] + LIMP_AGAIN
     third = Condition(duration)
-    if copes and generation % 2:
+    if generation % 2:
         drawn = _fault(FAULTS[generation // 2 % len(FAULTS)], generation)
-        third = replace(drawn, duration=duration, onset=onset)
-    limps = (Condition(duration, (Damage(leg, "limp"),), onset) for leg in LIMPS)
+        third = replace(drawn, duration=duration, onset=_within(ONSETS, generation))
+    if generation % 4 < 2:
+        return (*_limp_again(HEALTHY[-1], duration, generation), third)
+    limps = (
+        Condition(duration, (Damage(leg, "limp"),), _within(ONSETS, generation + i))
+        for i, leg in enumerate(LIMPS)
+    )
     return (*limps, third)
+
+
+def _limp_again(healthy: float, duration: float, generation: int) -> Iterator[Condition]:
+    """Yield an episode a leg, limp from the start but for a healthy time in the middle."""
+    for i, leg in enumerate(LIMPS):
+        limp = (Damage(leg, "limp"),)
+        healed = _within((1.5, 2.0), generation + i)
+        yield Condition(duration, limp, healed=healed, spells=(Spell(limp, healed + healthy),))
+
+
+def _within(span: tuple[float, float], generation: int) -> float:
+    """Return a number of a span; those of all generations together are spread evenly over it."""
+    return span[0] + (span[1] - span[0]) * _spread(generation)
+
+
+def _spread(generation: int) -> float:
+    return 0.618034 * generation % 1.0
 
 
 def _fault(scenario: str, generation: int) -> Condition:

@@ -24,12 +24,11 @@ class EvolutionSpec:
 
     Attributes:
         pairs: mirrored pairs per generation; the population is twice that.
-        sigma: standard deviation of the population in generation 0.
-        hold: generations before sigma and step begin to decay.
-        sigma_decay: factor per generation.
+        sigma: standard deviation of the population at the start.
+        sigma_decay: factor per generation in which the population settles.
         sigma_min: it does not fall below this.
-        step: step size of the optimiser in generation 0.
-        step_decay: factor per generation.
+        step: step size of the optimiser at the start.
+        step_decay: factor per generation in which the population settles.
         step_min: it does not fall below this.
         optimiser: ``adam`` or ``sgd`` (plain). The gradient is made of ranks within ±0.5; published
             steps of SGD are for standardised ranks, which are √12 times larger.
@@ -38,7 +37,6 @@ class EvolutionSpec:
     """
 
     pairs: int
-    hold: int
     sigma: float
     sigma_decay: float
     sigma_min: float
@@ -114,32 +112,28 @@ class Evolution:
         mean: npt.NDArray[np.float32] = self._parameter.detach().numpy().copy()
         return mean
 
-    @property
-    def sigma(self) -> float:
-        """The population's standard deviation in this generation."""
+    def sigma(self, settled: int) -> float:
+        """Return the population's standard deviation after ``settled`` generations of settling."""
         spec = self.spec
-        return max(spec.sigma * spec.sigma_decay**self._decaying, spec.sigma_min)
+        return max(spec.sigma * spec.sigma_decay**settled, spec.sigma_min)
 
-    @property
-    def _decaying(self) -> int:
-        return max(self.generation - self.spec.hold, 0)
-
-    def tell(self, seeds: Sequence[int], fitness: FloatArray) -> None:
+    def tell(self, seeds: Sequence[int], fitness: FloatArray, settled: int = 0) -> None:
         """Move the mean by one generation.
 
         Args:
             seeds: noise seed per mirrored pair.
             fitness: (2 · pairs, n_conditions); rows 2i and 2i + 1 are pair i with sign + and −.
+            settled: generations of settling before this one.
         """
         scores = centred_ranks(fitness) @ condition_weights(fitness, self.spec.deficit)
         weights = (scores[0::2] - scores[1::2]).astype(np.float32)
         gradient = np.zeros(self._parameter.shape[0], dtype=np.float32)
         for seed, weight in zip(seeds, weights, strict=True):
             gradient += weight * noise(seed, gradient.size)
-        gradient /= np.float32(2 * len(seeds) * self.sigma)
+        gradient /= np.float32(2 * len(seeds) * self.sigma(settled))
         spec = self.spec
         for group in self._optimiser.param_groups:
-            group["lr"] = max(spec.step * spec.step_decay**self._decaying, spec.step_min)
+            group["lr"] = max(spec.step * spec.step_decay**settled, spec.step_min)
         self._parameter.grad = torch.from_numpy(-gradient)
         self._optimiser.step()
         self.generation += 1

@@ -13,16 +13,15 @@ from typing import Generic
 
 import numpy as np
 
-from ..contract import Contract
 from ..errors import TrainingError
 from ..json_fields import Json
 from ..robot import FloatArray
 from .checkpoint import NAME as CHECKPOINT_NAME
 from .checkpoint import load_checkpoint, save_checkpoint
+from .curriculum import Progress, Stage
 from .evolution import Evolution, EvolutionSpec
 from .executor import ExecutorFactory, TaskRunner
-from .genome import Evolvable, Genome
-from .metrics import RewardSpec
+from .genome import Evolvable
 from .task import C, Evaluate, Score, Task, run_task
 
 LOG_NAME = "log.jsonl"
@@ -37,7 +36,7 @@ class TrainingSpec:
         robot: name of the robot spec.
         genome: what is evolved.
         evolution: how.
-        rewards: towards what: (first generation, reward), in order, the first from generation 0.
+        stages: towards what, one after another; the last has no end of its own.
         generations: after how many it ends; None for no such end.
         seed: of everything random.
         ticks: after how many control ticks it ends, with the generation that is under way; None for
@@ -47,7 +46,7 @@ class TrainingSpec:
     robot: str
     genome: Evolvable
     evolution: EvolutionSpec
-    rewards: tuple[tuple[int, RewardSpec], ...]
+    stages: tuple[Stage, ...]
     generations: int | None
     seed: int
     ticks: int | None = None
@@ -59,6 +58,7 @@ class Generation:
 
     Attributes:
         generation: counted from 1.
+        stage: counted from 1.
         fitness: of the mean itself, on this generation's episodes.
         worst: the lowest of the mean's fitness in the generation's episodes.
         population_fitness: mean over the population.
@@ -70,6 +70,7 @@ class Generation:
     """
 
     generation: int
+    stage: int
     fitness: float
     worst: float
     population_fitness: float
@@ -86,7 +87,7 @@ class Trainer(Generic[C]):
     Args:
         spec: the run.
         evaluate: runs an episode.
-        conditions: generation -> what each candidate is put through in it.
+        conditions: (stage, generation), both counted from 0 -> what each candidate is put through.
         directory: where the log and the checkpoint go; made if it does not exist.
         resume: whether to continue what is there.
 
@@ -99,7 +100,7 @@ class Trainer(Generic[C]):
         self,
         spec: TrainingSpec,
         evaluate: Evaluate[C],
-        conditions: Callable[[int], tuple[C, ...]],
+        conditions: Callable[[int, int], tuple[C, ...]],
         directory: Path,
         *,
         resume: bool = False,
@@ -110,6 +111,7 @@ class Trainer(Generic[C]):
         self._directory = directory
         rng = np.random.default_rng((spec.seed, 0))
         self.evolution = Evolution(spec.evolution, spec.genome.start(rng))
+        self.progress = Progress()
         self.ticks = 0
         self.seconds = 0.0
         log = directory / LOG_NAME
@@ -159,8 +161,8 @@ class Trainer(Generic[C]):
         spec, evolution = self.spec, self.evolution
         rng = np.random.default_rng((spec.seed, 1, evolution.generation))
         seeds = [int(seed) for seed in rng.integers(2**62, size=spec.evolution.pairs)]
-        conditions = self._conditions(evolution.generation)
-        reward = [stage for first, stage in spec.rewards if first <= evolution.generation][-1]
+        stage = self.progress.stage
+        conditions = self._conditions(stage, evolution.generation)
         episodes = tuple(
             (condition, int(seed))
             for condition, seed in zip(
@@ -174,29 +176,30 @@ class Trainer(Generic[C]):
         ]
         task = Task(
             spec.genome,
-            reward,
+            spec.stages[stage].reward,
             self._evaluate,
             spec.robot,
             evolution.mean,
-            evolution.sigma,
+            evolution.sigma(self.progress.settled),
             episodes,
         )
         parts = runner.map(functools.partial(run_task, task), shares)
         scores: list[Score] = [score for part in parts for score in part]
         fitness: FloatArray = np.array([score.fitness for score in scores])
         population, centre = fitness[:-1], fitness[-1]
-        sigma = evolution.sigma
-        evolution.tell(seeds, population)
+        evolution.tell(seeds, population, self.progress.settled)
+        self.progress.tell(spec.stages, float(centre.min()))
         self.ticks += sum(score.ticks for score in scores)
         seconds = time.monotonic() - start
         self.seconds += seconds
         return Generation(
             generation=evolution.generation,
+            stage=stage + 1,
             fitness=float(centre.mean()),
             worst=float(centre.min()),
             population_fitness=float(population.mean()),
             best_fitness=float(population.mean(axis=1).max()),
-            sigma=sigma,
+            sigma=task.sigma,
             ticks=self.ticks,
             seconds=seconds,
             worker_seconds=sum(score.seconds for score in scores),
@@ -207,16 +210,6 @@ class Trainer(Generic[C]):
         # may be continued further than was planned
         document = asdict(replace(self.spec, generations=0))
         del document["ticks"]
-        # A run of a release that did not have these fields yet is continued by one that has.
-        genome = document["genome"]
-        for part, kind, later in (
-            (document["evolution"], EvolutionSpec, ("optimiser", "deficit")),
-            (genome, Genome, ("eta_start",)),
-            (genome["contract"], Contract, ("velocity_cutoff",)),
-        ):
-            for name in later:
-                if name in part and part[name] == getattr(kind, name):
-                    del part[name]
         spec: Json = json.loads(json.dumps(document))
         return {"spec": spec}
 
@@ -237,6 +230,7 @@ class Trainer(Generic[C]):
             {
                 **self._document(),
                 "generation": self.evolution.generation,
+                "progress": self.progress.document(),
                 "ticks": self.ticks,
                 "seconds": self.seconds,
             },
@@ -246,11 +240,21 @@ class Trainer(Generic[C]):
         arrays, document = load_checkpoint(self._directory)
         missing = [
             name
-            for name in ("spec", "generation", "ticks", "seconds", *self.evolution.arrays())
+            for name in (
+                "spec",
+                "generation",
+                "progress",
+                "ticks",
+                "seconds",
+                *self.evolution.arrays(),
+            )
             if name not in document and name not in arrays
         ]
         if missing:
-            raise TrainingError(f"{self._directory}: the checkpoint lacks {', '.join(missing)}.")
+            raise TrainingError(
+                f"{self._directory}: the checkpoint lacks {', '.join(missing)}. "
+                f"Continue it with the version that began it, or name another --out."
+            )
         if document["spec"] != self._document()["spec"]:
             raise TrainingError(
                 f"{self._directory}: was started with other options. "
@@ -259,6 +263,7 @@ class Trainer(Generic[C]):
         generation = document["generation"]
         assert isinstance(generation, int)  # noqa: S101 - written by _save
         self.evolution.restore(generation, arrays)
+        self.progress = Progress.from_document(document["progress"])
         self.ticks = int(str(document["ticks"]))
         self.seconds = float(str(document["seconds"]))
         # A run that was killed may have logged a generation that no checkpoint holds.

@@ -31,7 +31,7 @@ def train(directory: Path, factory, *, crash_once: Path):
     directory.mkdir()
     robot = write_toy_robot(directory.parent)
 
-    def conditions(generation):
+    def conditions(stage, generation):
         # the path is given in every run, so that all see the same conditions
         return (ToyCondition(crash_once=str(crash_once) if generation == 1 else ""),)
 

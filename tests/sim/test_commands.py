@@ -307,7 +307,7 @@ def small(monkeypatch):
         spec = replace(
             preset.spec, genome=genome, evolution=replace(preset.spec.evolution, pairs=2)
         )
-        return presets.Preset(spec, lambda generation: (Condition(0.2),))
+        return presets.Preset(spec, lambda stage, generation: (Condition(0.2),))
 
     monkeypatch.setitem(presets.PRESETS, "fast", tiny)
 

@@ -22,7 +22,6 @@ from hebb_controller.train.task import noise
 
 SPEC = EvolutionSpec(
     pairs=8,
-    hold=0,
     sigma=0.1,
     sigma_decay=1.0,
     sigma_min=0.01,
@@ -159,7 +158,7 @@ def test_the_mean_finds_a_known_optimum():
     for _ in range(80):
         seeds = [int(seed) for seed in rng.integers(2**40, size=SPEC.pairs)]
         vectors = [
-            evolution.mean + sign * evolution.sigma * noise(seed, 5)
+            evolution.mean + sign * evolution.sigma(0) * noise(seed, 5)
             for seed in seeds
             for sign in (1, -1)
         ]
@@ -170,10 +169,9 @@ def test_the_mean_finds_a_known_optimum():
     assert after < 0.3
 
 
-def test_sigma_and_step_hold_then_decay_to_their_floors():
+def test_sigma_and_step_decay_to_their_floors_by_the_generations_of_settling():
     spec = EvolutionSpec(
         pairs=1,
-        hold=1,
         sigma=0.5,
         sigma_decay=0.5,
         sigma_min=0.1,
@@ -183,9 +181,9 @@ def test_sigma_and_step_hold_then_decay_to_their_floors():
     )
     evolution = Evolution(spec, np.zeros(1, dtype=np.float32))
     sigmas, steps = [], []
-    for _ in range(5):
-        sigmas.append(evolution.sigma)
-        evolution.tell([1], np.array([[1.0], [0.0]]))
+    for settled in (0, 0, 1, 2, 3):
+        sigmas.append(evolution.sigma(settled))
+        evolution.tell([1], np.array([[1.0], [0.0]]), settled)
         steps.append(evolution._optimiser.param_groups[0]["lr"])
     assert sigmas == [0.5, 0.5, 0.25, 0.125, 0.1]
     assert steps == [0.5, 0.5, 0.25, 0.2, 0.2]

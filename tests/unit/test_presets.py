@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
-from hebb_controller.cli.presets import COPES, FAULTS, LATEST, PRESETS, STEERS
+from hebb_controller.cli.presets import (
+    FAULTS,
+    HEALTHY,
+    LIMP_AGAIN,
+    ONSETS,
+    PRESETS,
+    STEERS,
+)
 from hebb_sim.condition import Condition
 from hebb_sim.damage import Damage
+
+LAST = 2 + len(HEALTHY)  # stage of robust
 
 
 @pytest.fixture
@@ -29,56 +38,74 @@ def test_an_end_that_is_given_takes_the_place_of_the_presets_own(preset, end):
     assert (spec.generations, spec.ticks) == end
 
 
-@pytest.mark.parametrize("generation", [0, 7, COPES, COPES + 1, 900])
-def test_every_generation_of_robust_has_a_limp_front_leg_and_a_limp_rear_leg(robust, generation):
-    front, rear, _ = robust.conditions(generation)
-    assert front.damages == (Damage("FR", "limp"),)
-    assert rear.damages == (Damage("RR", "limp"),)
+def limp(condition, tick):
+    """Return the legs that are limp at a tick of 20 ms."""
+    changes = condition.changes(0.02)
+    in_force, _ = changes[max(moment for moment in changes if moment <= tick)]
+    return [damage.part for damage in in_force if damage.kind == "limp"]
 
 
-@pytest.mark.parametrize("generation", [0, 7, COPES - 1])
-def test_until_it_copes_legs_are_limp_from_the_start_and_the_third_episode_is_healthy(
-    robust, generation
+@pytest.mark.parametrize("generation", [0, 7, 900])
+@pytest.mark.parametrize("stage", range(LAST + 1))
+def test_in_every_generation_of_robust_a_front_leg_and_a_rear_leg_end_limp(
+    robust, stage, generation
 ):
-    front, rear, third = robust.conditions(generation)
-    assert front.onset == rear.onset == 0.0
+    front, rear, third = robust.conditions(stage, generation)
+    end = round(front.duration / 0.02) - 1
+    assert [limp(c, end) for c in (front, rear, third)] == [["FR"], ["RR"], []]
+    assert front.duration == rear.duration == third.duration
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_in_the_first_stages_of_robust_legs_are_limp_all_the_time(robust, stage):
+    for condition in robust.conditions(stage, 3)[:2]:
+        assert list(condition.changes(0.02)) == [0]
+        assert limp(condition, 0)
+
+
+@pytest.mark.parametrize("stage", range(2, LAST))
+def test_then_they_heal_for_a_time_that_grows_from_stage_to_stage(robust, stage):
+    front, rear, third = robust.conditions(stage, 3)
+    for condition in (front, rear):
+        start, healed, again = condition.changes(0.02)
+        assert limp(condition, start)
+        assert not limp(condition, healed)
+        assert limp(condition, again)
+        assert (again - healed) * 0.02 == pytest.approx(HEALTHY[stage - 2], abs=0.02)
+        assert condition.duration - again * 0.02 >= LIMP_AGAIN - 0.01
     assert third == Condition(front.duration)
+    assert sorted(HEALTHY) == list(HEALTHY)
 
 
-def test_falling_is_charged_when_it_copes(robust):
-    assert [(first, reward.fall) for first, reward in robust.spec.rewards] == [
-        (0, 0.0),
-        (COPES, 0.4),
-    ]
+def test_falling_is_charged_when_legs_go_limp_on_the_way(robust):
+    stages = robust.spec.stages
+    assert [stage.reward.fall for stage in stages] == [0.0, 0.0, *[0.4] * (len(HEALTHY) + 1)]
+    assert [stage.mark for stage in stages] == [0.4, 0.6, *[0.5] * len(HEALTHY), None]
+    assert not any(stage.generations for stage in stages)
 
 
-def test_onsets_of_robust_spread_further_until_they_fill_their_span(robust):
-    def onsets(first):
-        return [robust.conditions(g)[0].onset for g in range(first, first + 100) if g % 4 >= 2]
-
-    assert max(onsets(COPES)[:5]) < 0.5
-    assert len(set(onsets(400))) == 50
-    assert 0.0 <= min(onsets(400)) < 0.1
-    assert LATEST - 0.1 < max(onsets(400)) < LATEST
-
-
-@pytest.mark.parametrize("first", [0, 100, 400])
-def test_half_of_the_generations_of_robust_are_damaged_from_the_start(robust, first):
-    onsets = [[c.onset for c in robust.conditions(g) if c.damages] for g in range(first, first + 4)]
-    assert [set(some) for some in onsets[:2]] == [{0.0}, {0.0}]
-    assert all((0.0 in some) == (first < COPES) for some in onsets[2:])
+def test_in_the_last_stage_half_of_the_generations_begin_healthy_and_go_limp_all_over_the_span(
+    robust,
+):
+    conditions = [robust.conditions(LAST, g)[:2] for g in range(400)]
+    walking = [c for some in conditions for c in some if not limp(c, 0)]
+    assert len(walking) == 400
+    onsets = [c.onset for c in walking]
+    for edge, onset in zip(ONSETS, (min(onsets), max(onsets)), strict=True):
+        assert onset == pytest.approx(edge, abs=0.1)
 
 
-def test_one_that_copes_meets_all_faults_in_turn_in_every_other_generation(robust):
-    thirds = [robust.conditions(g)[2] for g in range(COPES + COPES % 2, COPES + 2 * len(FAULTS))]
+def test_in_every_other_generation_of_the_last_stage_all_faults_come_in_turn(robust):
+    thirds = [robust.conditions(LAST, g)[2] for g in range(2 * len(FAULTS))]
     assert all(third == Condition(third.duration) for third in thirds[0::2])
     met = {d.kind for third in thirds[1::2] for d in third.damages + third.background}
     assert met == {"weak", "locked", "strength", "bias", "constant"}
-    assert all(third.onset <= LATEST for third in thirds)
+    assert all(third.onset <= ONSETS[1] for third in thirds)
 
 
 def test_the_same_generation_has_the_same_faults_in_every_run(robust):
-    assert robust.conditions(COPES + 1) == PRESETS["robust"](seed=9).conditions(COPES + 1)
+    other = PRESETS["robust"](seed=9)
+    assert robust.conditions(LAST, 7) == other.conditions(LAST, 7)
 
 
 def test_paper_has_the_published_layers_on_what_a_robot_measures():
@@ -98,7 +125,7 @@ def test_etas_of_paper_are_of_either_sign_and_any_size():
 
 
 def test_bodies_of_paper_are_whole_or_have_a_short_leg_on_one_side():
-    whole, short = PRESETS["paper"](seed=0).conditions(7)
+    whole, short = PRESETS["paper"](seed=0).conditions(0, 7)
     assert whole == Condition(whole.duration)
     assert short.damages == (Damage("FR", "shortened", 0.25),)
     assert short.onset == 0.0

@@ -16,17 +16,18 @@ from toys import REWARD, InlineExecutor, ToyCondition, slide, toy_training
 
 from hebb_controller.errors import TrainingError
 from hebb_controller.train.checkpoint import NAME, load_checkpoint, save_checkpoint
+from hebb_controller.train.curriculum import PROOF, Stage
 from hebb_controller.train.task import FAILED, Task, run_task
 from hebb_controller.train.trainer import LOG_NAME, Generation, Trainer, with_scalars
 
 
-def conditions(generation):
+def conditions(stage, generation):
     return (ToyCondition(), ToyCondition())
 
 
 def train(directory, robot_file, *, generations=4, seed=7, resume=False, stop=None, spoil=False):
     """Return the trainer after a run, or after ``stop`` generations of it."""
-    given = (lambda g: (ToyCondition(spoil=True),)) if spoil else conditions
+    given = (lambda *_: (ToyCondition(spoil=True),)) if spoil else conditions
     spec = toy_training(robot_file, generations=generations, seed=seed)
     trainer = Trainer(spec, slide, given, directory, resume=resume)
     run = trainer.run(InlineExecutor)
@@ -81,7 +82,8 @@ def test_the_log_says_what_was_done(tmp_path, robot_file):
 def test_each_generation_is_rewarded_by_its_stage(tmp_path, robot_file):
     """A stage that pays twice as much from generation 2 on changes the fitness from there on."""
     spec = toy_training(robot_file)
-    staged = replace(spec, rewards=((0, REWARD), (2, replace(REWARD, target=0.5, limit=9.0))))
+    twice = replace(REWARD, target=0.5, limit=9.0)
+    staged = replace(spec, stages=(Stage(REWARD, generations=2), Stage(twice)))
     fitness = []
     for name, each in (("plain", spec), ("staged", staged)):
         trainer = Trainer(each, slide, conditions, tmp_path / name)
@@ -90,6 +92,36 @@ def test_each_generation_is_rewarded_by_its_stage(tmp_path, robot_file):
     # The same mean in generation 2; a speed below 0.5 earns twice as much of the target.
     assert abs(fitness[0][2]) < 0.5
     assert fitness[1][2] == pytest.approx(2.0 * fitness[0][2])
+    assert [line["stage"] for line in log(tmp_path / "staged")] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("stop", [3, 6])
+def test_a_run_resumed_within_a_stage_goes_on_to_the_next_at_the_same_generation(
+    tmp_path, robot_file, stop
+):
+    """A mark that is always reached ends a stage after as many generations as prove it."""
+    stages = (Stage(REWARD, mark=-99.0, settles=False), Stage(REWARD))
+    spec = replace(toy_training(robot_file, generations=8), stages=stages)
+    seen = []
+
+    def run(name, *, resume=False, stop=8):
+        def given(stage, generation):
+            seen.append((stage, generation))
+            return conditions(stage, generation)
+
+        trainer = Trainer(spec, slide, given, tmp_path / name, resume=resume)
+        generations = trainer.run(InlineExecutor)
+        for _ in range(stop):
+            next(generations, None)
+        generations.close()
+
+    run("whole")
+    assert seen == [(0, g) for g in range(PROOF)] + [(1, g) for g in range(PROOF, 8)]
+    run("parts", stop=stop)
+    run("parts", resume=True)
+    assert log(tmp_path / "parts") == log(tmp_path / "whole")
+    sigmas = [line["sigma"] for line in log(tmp_path / "whole")]
+    assert sigmas == pytest.approx([0.2] * (PROOF + 1) + [0.2 * 0.9, 0.2 * 0.9**2])
 
 
 @pytest.mark.parametrize("stop", [1, 3])
@@ -195,7 +227,7 @@ from hebb_controller.train.trainer import Trainer
 
 robot, directory, resume = sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "resume"
 spec = toy_training(robot, generations=60)
-conditions = lambda generation: (ToyCondition(), ToyCondition())
+conditions = lambda stage, generation: (ToyCondition(), ToyCondition())
 list(Trainer(spec, slide, conditions, directory, resume=resume).run(InlineExecutor))
 """
 
@@ -270,24 +302,6 @@ def test_a_run_goes_back_to_its_checkpoint_after_an_interrupt_in_the_middle(tmp_
 
 def test_there_is_nothing_to_go_back_to_before_the_first_checkpoint(tmp_path, robot_file):
     assert not train(tmp_path / "run", robot_file, stop=0).rewind()
-
-
-def test_a_checkpoint_of_a_release_without_the_newer_options_is_continued(tmp_path, robot_file):
-    whole = train(tmp_path / "whole", robot_file)
-    train(tmp_path / "old", robot_file, stop=2)
-    spec = load_checkpoint(tmp_path / "old")[1]["spec"]
-    evolution = spec["evolution"]
-    assert set(evolution) == {  # what the first release wrote
-        *("pairs", "hold", "sigma", "sigma_decay", "sigma_min", "step", "step_decay", "step_min")
-    }
-    assert set(spec["genome"]["contract"]) == {
-        *("robot", "actuator", "latency_ticks", "channels", "joints")
-    }
-    assert "eta_start" not in spec["genome"]
-    assert "mirrors" in spec["genome"]
-    assert train(tmp_path / "old", robot_file, resume=True).evolution.mean.tobytes() == (
-        whole.evolution.mean.tobytes()
-    )
 
 
 def test_one_worker_is_busy_for_no_longer_than_the_generation_lasts(tmp_path, robot_file):

@@ -1,0 +1,88 @@
+"""The stages of a run: each lasts for a number of generations, or until something has been learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from ..errors import TrainingError
+from ..json_fields import Json
+from .metrics import RewardSpec
+
+PROOF = 5
+"""Generations over which what has been learned is averaged."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run; the next one begins as soon as either end is reached.
+
+    Attributes:
+        reward: what is rewarded.
+        generations: how many it lasts; None for no such end.
+        mark: what the mean of the population must have earned in its worst episode, averaged over
+            ``PROOF`` generations of the stage; None for no such end.
+        settles: whether the population's standard deviation and the step decay.
+    """
+
+    reward: RewardSpec
+    generations: int | None = None
+    mark: float | None = None
+    settles: bool = True
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        stage: counted from 0.
+        generations: done in this stage.
+        settled: generations, in all stages, since which the population has been settling.
+        worst: fitness of the worst episode of the mean in the last generations of this stage, at most
+            ``PROOF``.
+    """
+
+    stage: int = 0
+    generations: int = 0
+    settled: int = 0
+    worst: tuple[float, ...] = ()
+
+    def tell(self, stages: tuple[Stage, ...], worst: float) -> None:
+        """Count a generation; go on to the next stage if this one has come to its end.
+
+        Args:
+            stages: of the run.
+            worst: the lowest of the mean's fitness in the generation's episodes.
+        """
+        stage = stages[self.stage]
+        self.generations += 1
+        self.settled += stage.settles
+        self.worst = (*self.worst, worst)[-PROOF:]
+        over = stage.generations is not None and self.generations >= stage.generations
+        learned = (
+            stage.mark is not None
+            and len(self.worst) == PROOF
+            and sum(self.worst) / PROOF >= stage.mark
+        )
+        if (over or learned) and self.stage + 1 < len(stages):
+            self.stage, self.generations, self.worst = self.stage + 1, 0, ()
+
+    def document(self) -> dict[str, Json]:
+        """Return all of it for a checkpoint."""
+        return {**asdict(self), "worst": list(self.worst)}
+
+    @classmethod
+    def from_document(cls, document: Json) -> Progress:
+        """Return what :meth:`document` was taken of.
+
+        Raises:
+            TrainingError: it is something else.
+        """
+        if not isinstance(document, Mapping):
+            raise TrainingError("the checkpoint's progress is not an object.")
+        try:
+            fields = {**document, "worst": tuple(document["worst"])}  # type: ignore[arg-type]
+            return cls(**fields)  # type: ignore[arg-type]
+        except (KeyError, TypeError) as error:
+            raise TrainingError(f"the checkpoint's progress is damaged: {error}.") from error
