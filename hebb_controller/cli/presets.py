@@ -87,6 +87,12 @@ class Preset:
             return self
         return replace(self, spec=replace(self.spec, generations=generations, ticks=ticks))
 
+    def settled(self) -> Preset:
+        """Return the recipe with sigma and step at their least from the start."""
+        evolution = self.spec.evolution
+        least = replace(evolution, sigma=evolution.sigma_min, step=evolution.step_min)
+        return replace(self, spec=replace(self.spec, evolution=least))
+
 
 def fast(seed: int) -> Preset:
     """Return the recipe that walks from random weights in about 20 minutes on two cores."""

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import RuleFileError
+from ..errors import RuleFileError, TrainingError
 from .options import example, workers_option
 
 if TYPE_CHECKING:
     from hebb_sim.episode import Condition
 
     from ..json_fields import Json
+    from ..plasticity import Array
     from ..rule import Rule
     from ..train.trainer import Generation, Trainer, TrainingSpec
 
@@ -55,6 +56,11 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in n
     required=True,
     help="Directory for the log, the checkpoint, the rule and the curve.",
 )
+@click.option(
+    "--start",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Begin with this rule, not from nothing; sigma and step are at the preset's least.",
+)
 @click.option("--generations", type=click.IntRange(min=1), help="Instead of the preset's number.")
 @click.option(
     "--ticks",
@@ -76,6 +82,7 @@ def train(
     preset: str,
     network: str,
     out: Path,
+    start: Path | None,
     generations: int | None,
     ticks: int | None,
     seed: int,
@@ -87,15 +94,26 @@ def train(
     """Evolve a rule; Ctrl-C leaves a checkpoint and the rule so far."""
     from hebb_sim.episode import EpisodeRunner
 
+    from ..rule_file import load_rule
     from ..train.executor import executor_factory
-    from ..train.trainer import Trainer, with_scalars
+    from ..train.scalars import with_scalars
+    from ..train.trainer import Trainer
     from .networks import with_network
     from .presets import PRESETS
 
     factory = executor_factory(cluster, workers)
     recipe = with_network(PRESETS[preset](seed), network).until(generations, ticks)
+    first = vector = None
+    if start is not None:
+        first = load_rule(start)
+        recipe, vector = recipe.settled(), _vector(recipe.spec, first, start)
     trainer = Trainer(
-        recipe.spec, EpisodeRunner(recipe.spec.robot), recipe.conditions, out, resume=resume
+        recipe.spec,
+        EpisodeRunner(recipe.spec.robot),
+        recipe.conditions,
+        out,
+        start=vector,
+        resume=resume,
     )
     lines = trainer.run(factory)
     if tensorboard:
@@ -109,10 +127,28 @@ def train(
         if interrupted and not trainer.rewind():
             click.echo("Stopped in the first generation: there is nothing to keep yet.", err=True)
             sys.exit(130)
-        _export(trainer, _provenance(trainer, preset, network, workers), out, network)
+        provenance = _provenance(trainer, preset, network, workers)
+        if first is not None:
+            provenance["command"] = f"{provenance['command']} --start {start}"
+            provenance["start"] = {"sha256": first.sha256, **first.header.provenance}
+        _export(trainer, provenance, out, network)
     if interrupted:
         click.echo(f"Stopped. Continue with the same options and --resume: {out}", err=True)
         sys.exit(130)
+
+
+def _vector(spec: TrainingSpec, rule: Rule, path: Path) -> Array:
+    """Return what stands for a rule in what is evolved."""
+    from ..train.genome import Genome
+
+    if not isinstance(spec.genome, Genome):
+        raise TrainingError(f"{path}: a rule; --start is for networks that are one.")
+    try:
+        return spec.genome.vector(rule)
+    except TrainingError as error:
+        raise TrainingError(
+            f"{path}: {error} Name the --preset and --network that made it (`hebb inspect`)."
+        ) from error
 
 
 @contextmanager

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
+import scipy.special
 
 from ..contract import Contract
 from ..controller import Controller, controller_for
+from ..errors import TrainingError
 from ..json_fields import Json
 from ..network import InitialSpec
-from ..plasticity import RULE_KINDS, Array, UpdateSpec
+from ..plasticity import Array, UpdateSpec
 from ..robot import RobotSpec
 from ..rule import FORMAT_VERSION, Rule, RuleHeader, make_rule
-from .baseline_file import Axis, Baseline, BaselineHeader, axes, make_baseline
+from .baseline_file import Baseline, BaselineHeader, make_baseline
 from .baselines import baseline_controller
-from .symmetry import ALONE, Mirror, free_numbers, free_numbers_of_neurons, repeated
+from .layout import Part, baseline_layout, rule_layout, tensors_in, vector_of
+from .symmetry import Mirror
 
 
 class Evolvable(Protocol):
@@ -48,14 +49,14 @@ class Genome:
     """How a flat vector becomes a rule.
 
     The vector holds, layer by layer, the coefficient tensors of the kind in the order of
-    ``RULE_KINDS`` (row-major), then the evolved initial weights where there are any; of a kind with
+    ``plasticity.RULE_KINDS`` (row-major), then the evolved initial weights where there are any; of a kind with
     coefficients per neuron first those of every layer of neurons, then the initial weights of every
     layer of synapses. The tensor ``eta`` is ``eta_max · sigmoid(vector)``, or as it is
     where ``eta_max`` is None. Of a symmetric rule it
     holds each number once that stands twice in the tensors.
 
     Attributes:
-        kind: a key of ``RULE_KINDS``.
+        kind: a key of ``plasticity.RULE_KINDS``.
         layer_sizes: neurons per layer.
         update: when and how far weights move.
         initial: the weights at the start of a run.
@@ -85,9 +86,9 @@ class Genome:
         return sum(part.count for parts in self._layout for part in parts.values())
 
     @property
-    def _layout(self) -> tuple[Mapping[str, _Part], ...]:
+    def _layout(self) -> tuple[Mapping[str, Part], ...]:
         evolved = self.initial.distribution == "evolved"
-        return _rule_layout(self.kind, self.layer_sizes, self.mirrors, evolved=evolved)
+        return rule_layout(self.kind, self.layer_sizes, self.mirrors, evolved=evolved)
 
     def start(self, rng: np.random.Generator) -> Array:
         """Return the vector of generation 0, (size,)."""
@@ -109,7 +110,7 @@ class Genome:
         Raises:
             RuleFileError: the vector holds NaN or inf.
         """
-        groups = _tensors(vector, self._layout)
+        groups = tensors_in(vector, self._layout)
         for tensors in groups:
             if "eta" in tensors:
                 tensors["eta"] = self._eta(tensors["eta"])
@@ -126,6 +127,34 @@ class Genome:
             license="Apache-2.0",
         )
         return make_rule(header, groups[neurons:], neurons=groups[:neurons], where="candidate")
+
+    def vector(self, rule: Rule) -> Array:
+        """Return the vector, (size,), that stands for a rule: the inverse of :meth:`rule`.
+
+        An eta of 0, or of ``eta_max``, that no vector can stand for becomes one within a millionth of
+        ``eta_max``.
+
+        Raises:
+            TrainingError: the rule is of another kind, size or contract, or not its own mirror image.
+        """
+        fields = ("kind", "layer_sizes", "update", "initial", "tick_period", "contract")
+        others = [name for name in fields if getattr(rule.header, name) != getattr(self, name)]
+        if others:
+            raise TrainingError(f"its {', '.join(others)} are not those of what is evolved.")
+        groups = [dict(group) for group in (*rule.neurons, *rule.layers)]
+        for tensors in groups:
+            if "eta" in tensors and self.eta_max is not None:
+                share = tensors["eta"].astype(np.float64) / self.eta_max
+                tensors["eta"] = scipy.special.logit(np.clip(share, 1e-6, 1.0 - 1e-6))
+        vector = vector_of(groups, self._layout)
+        made = self.rule(vector)
+        for one, other in zip(
+            (*rule.neurons, *rule.layers), (*made.neurons, *made.layers), strict=True
+        ):
+            for name, tensor in one.items():
+                if not np.allclose(tensor, other[name], rtol=1e-3, atol=1e-6):
+                    raise TrainingError(f"its {name} is not its own mirror image.")
+        return vector
 
     def controller(self, vector: Array, robot: RobotSpec) -> Controller:
         """Return the controller that a vector stands for.
@@ -172,8 +201,8 @@ class BaselineGenome:
         return sum(part.count for part in self._layout.values())
 
     @property
-    def _layout(self) -> Mapping[str, _Part]:
-        return _baseline_layout(self.kind, self.layer_sizes, self.frames, self.mirrors)
+    def _layout(self) -> Mapping[str, Part]:
+        return baseline_layout(self.kind, self.layer_sizes, self.frames, self.mirrors)
 
     def start(self, rng: np.random.Generator) -> Array:
         """Return the vector of generation 0, (size,): N(0, 1/n_in) weights, and biases of 0."""
@@ -203,7 +232,7 @@ class BaselineGenome:
             provenance=dict(provenance or {}),
             license="Apache-2.0",
         )
-        (tensors,) = _tensors(vector, [self._layout])
+        (tensors,) = tensors_in(vector, [self._layout])
         return make_baseline(header, tensors, where="candidate")
 
     def controller(self, vector: Array, robot: RobotSpec) -> Controller:
@@ -214,74 +243,3 @@ class BaselineGenome:
             ContractError: the robot does not fit.
         """
         return baseline_controller(self.baseline(vector), robot)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One tensor in the vector: ``vector[start : start + count][index] * factor``."""
-
-    index: npt.NDArray[np.int64]
-    factor: npt.NDArray[np.float32]
-    count: int
-
-
-def _whole(shape: tuple[int, ...]) -> _Part:
-    """Return the part of a tensor whose numbers are all free."""
-    index = np.arange(np.prod(shape), dtype=np.int64).reshape(shape)
-    return _Part(index, np.ones(shape, np.float32), index.size)
-
-
-def _tensors(vector: Array, layout: Sequence[Mapping[str, _Part]]) -> list[dict[str, Array]]:
-    """Return the tensors that stand in a vector."""
-    groups: list[dict[str, Array]] = []
-    start = 0
-    for parts in layout:
-        group = {}
-        for name, part in parts.items():
-            group[name] = vector[start : start + part.count][part.index] * part.factor
-            start += part.count
-        groups.append(group)
-    return groups
-
-
-@functools.cache
-def _rule_layout(
-    kind: str, layer_sizes: tuple[int, ...], mirrors: tuple[Mirror, ...] | None, *, evolved: bool
-) -> tuple[Mapping[str, _Part], ...]:
-    rule_kind = RULE_KINDS[kind]
-    neurons = [
-        {
-            name: _whole((size,))
-            if mirrors is None
-            else _Part(*free_numbers_of_neurons(mirrors, k, name))
-            for name in rule_kind.tensors
-        }
-        for k, size in enumerate(layer_sizes if rule_kind.per_neuron else ())
-    ]
-    names = () if rule_kind.per_neuron else rule_kind.tensors
-    layers = [
-        {
-            name: _whole((n_out, n_in))
-            if mirrors is None
-            else _Part(*free_numbers(mirrors[k], mirrors[k + 1], name))
-            for name in (*names, *(("initial",) if evolved else ()))
-        }
-        for k, (n_in, n_out) in enumerate(zip(layer_sizes, layer_sizes[1:], strict=False))
-    ]
-    return (*neurons, *layers)
-
-
-@functools.cache
-def _baseline_layout(
-    kind: str, layer_sizes: tuple[int, ...], frames: int, mirrors: tuple[Mirror, ...] | None
-) -> Mapping[str, _Part]:
-    def mirror(axis: Axis) -> Mirror:
-        assert mirrors is not None  # noqa: S101 - for the type checker
-        return ALONE if axis.layer is None else repeated(mirrors[axis.layer], axis.times)
-
-    return {
-        name: _whole((post.size(layer_sizes), pre.size(layer_sizes)))
-        if mirrors is None
-        else _Part(*free_numbers(mirror(pre), mirror(post), "initial"))
-        for name, (post, pre) in axes(kind, len(layer_sizes), frames).items()
-    }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Generic
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..errors import TrainingError
 from ..json_fields import Json
+from ..plasticity import Array
 from ..robot import FloatArray
 from .checkpoint import NAME as CHECKPOINT_NAME
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -89,6 +91,7 @@ class Trainer(Generic[C]):
         evaluate: runs an episode.
         conditions: (stage, generation), both counted from 0 -> what each candidate is put through.
         directory: where the log and the checkpoint go; made if it does not exist.
+        start: (size,) where the mean begins; None for the genome's own start.
         resume: whether to continue what is there.
 
     Raises:
@@ -103,14 +106,17 @@ class Trainer(Generic[C]):
         conditions: Callable[[int, int], tuple[C, ...]],
         directory: Path,
         *,
+        start: Array | None = None,
         resume: bool = False,
     ) -> None:
         self.spec = spec
+        self._start = None if start is None else hashlib.sha256(start.tobytes()).hexdigest()
         self._evaluate = evaluate
         self._conditions = conditions
         self._directory = directory
-        rng = np.random.default_rng((spec.seed, 0))
-        self.evolution = Evolution(spec.evolution, spec.genome.start(rng))
+        if start is None:
+            start = spec.genome.start(np.random.default_rng((spec.seed, 0)))
+        self.evolution = Evolution(spec.evolution, start)
         self.progress = Progress()
         self.ticks = 0
         self.seconds = 0.0
@@ -211,7 +217,7 @@ class Trainer(Generic[C]):
         document = asdict(replace(self.spec, generations=0))
         del document["ticks"]
         spec: Json = json.loads(json.dumps(document))
-        return {"spec": spec}
+        return {"spec": spec, "start": self._start}
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -255,7 +261,7 @@ class Trainer(Generic[C]):
                 f"{self._directory}: the checkpoint lacks {', '.join(missing)}. "
                 f"Continue it with the version that began it, or name another --out."
             )
-        if document["spec"] != self._document()["spec"]:
+        if any(document[name] != value for name, value in self._document().items()):
             raise TrainingError(
                 f"{self._directory}: was started with other options. "
                 f"Repeat the options of that run, or name another --out."
@@ -273,33 +279,3 @@ class Trainer(Generic[C]):
             with self._writing():
                 partial.write_text("\n".join((*lines[:generation], "")), encoding="utf-8")
                 partial.replace(log)
-
-
-def with_scalars(
-    lines: Iterable[Generation], directory: Path, *, done: int
-) -> Iterator[Generation]:
-    """Yield log lines, each written as TensorBoard scalars. Needs the ``tensorboard`` extra.
-
-    Args:
-        lines: what :meth:`Trainer.run` yields.
-        directory: where the event files go.
-        done: generations that are done already; what was written of later ones is hidden.
-
-    Raises:
-        TrainingError: they cannot be written.
-    """
-    from torch.utils.tensorboard import SummaryWriter
-
-    try:
-        with contextlib.closing(SummaryWriter(str(directory), purge_step=done + 1)) as writer:
-            for line in lines:
-                for name, value in asdict(line).items():
-                    if name != "generation":
-                        writer.add_scalar(name, value, line.generation)
-                writer.flush()
-                yield line
-    except OSError as error:
-        raise TrainingError(
-            f"{directory}: scalars cannot be written: {error}. What the checkpoint holds is safe: "
-            f"mend this, and add --resume."
-        ) from error

@@ -18,6 +18,7 @@ from hebb_controller.cli import presets
 from hebb_controller.network import InitialSpec
 from hebb_controller.observation import Channel
 from hebb_controller.rule_file import load_rule, save_rule
+from hebb_controller.share import share_dir
 from hebb_controller.train.baseline_file import BASELINE_KINDS, load_baseline
 from hebb_controller.train.trainer import LOG_NAME
 from hebb_sim.episode import Condition
@@ -436,6 +437,46 @@ def test_another_network_is_trained_in_the_place_of_the_presets_rule(
     assert len(log(out)) == 3
     code, _, errors = hebb("train", "--out", out, "--workers", 1, "--resume")
     one_error(code, errors, "started with other options")
+
+
+def test_a_run_may_begin_with_a_rule(hebb, small, tmp_path):
+    first, on = tmp_path / "first", tmp_path / "on"
+    static = ("--network", "static", "--workers", 1)  # of others the end measures more
+    assert hebb("train", "--out", first, *static)[0] == 0
+    path = first / "rule.rule.safetensors"
+    words = ("train", "--out", on, *static)
+    code, _, errors = hebb(*words, "--start", path, "--generations", 1)
+    assert code == 0, errors
+    # sigma and step are the preset's least: the mean moves by a step of Adam at most
+    evolution = presets.PRESETS["fast"](0).spec.evolution
+    assert [line["sigma"] for line in log(on)] == [evolution.sigma_min]
+    one, other = load_rule(path), load_rule(on / "rule.rule.safetensors")
+    moved = other.layers[0]["initial"] - one.layers[0]["initial"]
+    assert 0.0 < np.abs(moved).max() < 1.01 * evolution.step_min
+    assert other.header.provenance["start"]["sha256"] == one.sha256
+    assert other.header.provenance["start"]["generations"] == 3
+    assert f"--start {path}" in other.header.provenance["command"]
+    # it is continued as what it is
+    code, _, errors = hebb(*words, "--start", path, "--generations", 2, "--resume")
+    assert code == 0, errors
+    assert len(log(on)) == 2
+    code, _, errors = hebb(*words, "--generations", 2, "--resume")
+    one_error(code, errors, "started with other options")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--network", "static"), "its kind, initial are not those of what is evolved. Name the"),
+        (("--network", "gru"), "a rule; --start is for networks that are one"),
+        (("--preset", "paper"), "its layer_sizes, update, contract are not"),
+    ],
+)
+def test_a_rule_that_does_not_fit_is_no_start(hebb, tmp_path, words, message):
+    rule = share_dir() / "rules" / "a1_walk.rule.safetensors"
+    code, _, errors = hebb("train", "--out", tmp_path / "run", *words, "--start", rule)
+    one_error(code, errors, message)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_cluster_that_is_not_there_is_one_line_and_exit_code_2(hebb, tmp_path):

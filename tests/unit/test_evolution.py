@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from toys import toy_genome
 
+from hebb_controller.cli.networks import with_network
 from hebb_controller.cli.presets import fast
 from hebb_controller.errors import RuleFileError, TrainingError
 from hebb_controller.network import InitialSpec
@@ -311,3 +312,49 @@ def test_a_vector_that_is_not_finite_is_no_rule(value):
     vector[7] = value
     with pytest.raises(RuleFileError, match="candidate: layer0"):
         genome().rule(vector)
+
+
+@pytest.mark.parametrize("network", ["hebbian", "per-neuron", "static"])
+def test_a_rule_stands_in_the_vector_that_made_it(network):
+    layout = with_network(fast(seed=0), network).spec.genome
+    vector = layout.start(np.random.default_rng(3))
+    again = layout.vector(layout.rule(vector))
+    assert again.dtype == np.float32
+    # but for numbers that a mirror makes zero in every rule, and the rounding of the logistic function
+    free = layout.vector(layout.rule(np.ones_like(vector))) != 0
+    assert free.mean() > 0.95
+    assert again[free] == pytest.approx(vector[free], rel=1e-4, abs=1e-4)
+    one, other = layout.rule(vector), layout.rule(again)
+    for a, b in zip((*one.neurons, *one.layers), (*other.neurons, *other.layers), strict=True):
+        for name in a:
+            assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-7)
+
+
+def test_an_eta_that_no_vector_can_stand_for_is_nearly_so():
+    layout = genome(kind="AD_eta", layer_sizes=(6, 2))
+    rule = layout.rule(np.full(layout.size, -200.0, dtype=np.float32))
+    assert rule.layers[0]["eta"].max() == 0.0
+    again = layout.rule(layout.vector(rule))
+    assert again.layers[0]["eta"].max() == pytest.approx(0.1e-6, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"kind": "AD"}, "its kind are not"),
+        ({"layer_sizes": (6, 3, 2)}, "its layer_sizes are not"),
+        ({"tick_period": 0.5, "initial": InitialSpec("uniform", 0.7)}, "its initial, tick_period"),
+    ],
+)
+def test_a_rule_of_another_make_is_no_start(fields, words):
+    other = genome(**fields)
+    with pytest.raises(TrainingError, match=words):
+        genome().vector(other.rule(np.zeros(other.size, dtype=np.float32)))
+
+
+def test_a_rule_that_is_not_its_own_mirror_image_is_no_start_for_one_that_must_be():
+    symmetric = fast(seed=0).spec.genome
+    lopsided = replace(symmetric, mirrors=None)
+    rule = lopsided.rule(lopsided.start(np.random.default_rng(0)))
+    with pytest.raises(TrainingError, match="A is not its own mirror image"):
+        symmetric.vector(rule)

@@ -17,8 +17,9 @@ from toys import REWARD, InlineExecutor, ToyCondition, slide, toy_training
 from hebb_controller.errors import TrainingError
 from hebb_controller.train.checkpoint import NAME, load_checkpoint, save_checkpoint
 from hebb_controller.train.curriculum import PROOF, Stage
+from hebb_controller.train.scalars import with_scalars
 from hebb_controller.train.task import FAILED, Task, run_task
-from hebb_controller.train.trainer import LOG_NAME, Generation, Trainer, with_scalars
+from hebb_controller.train.trainer import LOG_NAME, Generation, Trainer
 
 
 def conditions(stage, generation):
