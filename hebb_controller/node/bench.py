@@ -133,7 +133,7 @@ def control_thread(seconds: float, rt_priority: int = 0) -> Punctuality:
         send=send,
         changed=lambda status: None,
         failed=failures.append,
-        prepared=_scheduled(rt_priority),
+        prepared=_scheduled(rt_priority, others=True),
     )
     thread.statistics = record = Record()
     rng, done = np.random.default_rng(0), threading.Event()
@@ -210,9 +210,11 @@ def measure(seconds: float, *, pairs: int, rt_priority: int = 0) -> dict[str, fl
     }
 
 
-def _scheduled(rt_priority: int) -> Callable[[], None]:
+def _scheduled(rt_priority: int, *, others: bool = False) -> Callable[[], None]:
     def prepare() -> None:
         scheduling.prepare_thread(rt_priority, -1)
+        if others:
+            scheduling.raise_others(rt_priority)
 
     return prepare
 

@@ -24,7 +24,7 @@ from .network_topics import NetworkTopics
 from .output import CommandOutput
 from .parameters import Settings
 from .rates import divide
-from .scheduling import prepare_thread
+from .scheduling import prepare_thread, raise_others
 from .succession import SwapSettings
 from .supervisor import SupervisorSettings
 from .values import Loaded, LoopSettings, LoopStatus, Phase
@@ -318,6 +318,7 @@ class Drive:
     def _prepare(self) -> None:
         settings = self.settings
         self._scheduling = prepare_thread(settings.rt_priority, settings.cpu)
+        raise_others(settings.rt_priority)
         if "not " in self._scheduling:
             self._node.get_logger().warning(f"control thread: {self._scheduling}")
 

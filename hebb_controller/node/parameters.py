@@ -191,7 +191,11 @@ PARAMETERS: Mapping[str, Parameter] = {
         high=2**31 - 1,
     ),
     "rt_priority": Parameter(
-        0, "SCHED_FIFO priority of the control thread; 0 for normal scheduling.", low=0, high=99
+        0,
+        "SCHED_FIFO priority of the control thread, and one less for the others of the node; 0 for normal "
+        "scheduling.",
+        low=0,
+        high=99,
     ),
     "cpu": Parameter(-1, "The CPU that the control thread runs on; -1 for any.", low=-1, high=1023),
     "seed": Parameter(

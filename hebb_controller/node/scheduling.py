@@ -1,11 +1,13 @@
-"""How the process and its control thread are scheduled, so that little comes between two ticks."""
+"""How the process and its threads are scheduled, so that little comes between two ticks."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 SWITCH_INTERVAL = 0.0002  # s; by Python's own 5 ms a busy thread would delay the control thread
 
@@ -37,11 +39,10 @@ def prepare_thread(priority: int, cpu: int) -> str:
     """
     done = []
     if priority:
-        parameters = os.sched_param(priority)
         done.append(
             _attempt(
                 f"SCHED_FIFO {priority}",
-                lambda: os.sched_setscheduler(0, os.SCHED_FIFO, parameters),
+                lambda: _raise(0, priority),
                 "give the user rtprio in /etc/security/limits.conf, or the process CAP_SYS_NICE",
             )
         )
@@ -53,6 +54,32 @@ def prepare_thread(priority: int, cpu: int) -> str:
             )
         )
     return "; ".join(done) or "normal"
+
+
+def raise_others(priority: int) -> None:
+    """Schedule the other threads of this process one below the one that ticks.
+
+    Python's lock is for one thread at a time: whoever holds it while something else has its processor
+    keeps the control thread waiting, whatever the priority of that. Processes that are started later are
+    scheduled as ever, and threads that have a priority of their own are left alone.
+
+    Args:
+        priority: of SCHED_FIFO that the control thread has; with 0 nothing is done.
+    """
+    if not priority:
+        return
+    for task in Path("/proc/self/task").iterdir():
+        thread = int(task.name)
+        with contextlib.suppress(
+            OSError
+        ):  # it has ended since, or it is not permitted, as was said
+            if os.sched_getscheduler(thread) == os.SCHED_OTHER:
+                _raise(thread, max(priority - 1, 1))
+
+
+def _raise(thread: int, priority: int) -> None:
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+    os.sched_setscheduler(thread, policy, os.sched_param(priority))
 
 
 def _attempt(what: str, act: Callable[[], None], mend: str) -> str:

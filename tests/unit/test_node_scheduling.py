@@ -2,6 +2,7 @@
 
 import gc
 import os
+import subprocess
 import sys
 import threading
 
@@ -49,6 +50,81 @@ def test_only_the_calling_thread_is_bound_to_a_processor():
 
     assert in_a_thread(bound) == (f"CPU {cpu}", {cpu})
     assert os.sched_getaffinity(0) == there
+
+
+RAISED = """
+import os, subprocess, sys, threading
+from hebb_controller.node import scheduling
+
+started, done = threading.Barrier(3), threading.Event()
+
+def wait():
+    if threading.current_thread().name == "own":
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(7))
+    started.wait()
+    done.wait()
+
+others = [threading.Thread(target=wait, name=name) for name in ("helper", "own")]
+for thread in others:
+    thread.start()
+started.wait()
+
+def tick():
+    print(scheduling.prepare_thread(50, -1))
+    scheduling.raise_others(50)
+
+control = threading.Thread(target=tick)
+control.start()
+control.join()
+
+def of(thread):
+    policy = os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK
+    print(policy, os.sched_getparam(thread).sched_priority)
+
+for thread in (threading.main_thread(), *others):
+    of(thread.native_id)
+child = "import os; print(os.sched_getscheduler(0), os.sched_getparam(0).sched_priority)"
+print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True).stdout, end="")
+later = threading.Thread(target=lambda: of(threading.get_native_id()))
+later.start()
+later.join()
+done.set()
+"""
+
+
+def test_the_other_threads_come_next_and_processes_started_later_are_normal():
+    """In a process of its own, whose threads stay as they are made."""
+    said = subprocess.run(
+        [sys.executable, "-c", RAISED], capture_output=True, text=True, timeout=30, check=False
+    )
+    if "PermissionError" in said.stderr:
+        pytest.skip("real-time priorities are not permitted here")
+    assert said.stderr == ""
+    assert said.stdout.splitlines() == [
+        "SCHED_FIFO 50",
+        f"{os.SCHED_FIFO} 49",  # the main thread
+        f"{os.SCHED_FIFO} 49",
+        f"{os.SCHED_RR} 7",  # has one of its own
+        f"{os.SCHED_OTHER} 0",
+        f"{os.SCHED_OTHER} 0",
+    ]
+
+
+def test_without_a_priority_no_thread_is_touched(monkeypatch):
+    def touched(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", touched)
+    scheduling.raise_others(0)
+
+
+def test_threads_that_may_not_be_raised_stay_as_they_are(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    scheduling.raise_others(50)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 @pytest.fixture
