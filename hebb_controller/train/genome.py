@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import scipy.special
 
 from ..contract import Contract
 from ..controller import Controller, controller_for
@@ -144,8 +143,8 @@ class Genome:
         groups = [dict(group) for group in (*rule.neurons, *rule.layers)]
         for tensors in groups:
             if "eta" in tensors and self.eta_max is not None:
-                share = tensors["eta"].astype(np.float64) / self.eta_max
-                tensors["eta"] = scipy.special.logit(np.clip(share, 1e-6, 1.0 - 1e-6))
+                share = np.clip(tensors["eta"].astype(np.float64) / self.eta_max, 1e-6, 1.0 - 1e-6)
+                tensors["eta"] = np.log(share) - np.log1p(-share)
         vector = vector_of(groups, self._layout)
         made = self.rule(vector)
         for one, other in zip(
