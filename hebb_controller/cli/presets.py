@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hebb_sim.condition import Condition, Spell
+from hebb_sim.condition import Condition
 from hebb_sim.damage import Damage
 from hebb_sim.scenario import load_scenario
 
@@ -49,17 +49,10 @@ STEERS = 290  # generations after which it also holds its course
 
 LIMPS = ("FR", "RR")  # a symmetric rule learns the other two legs with these
 DEFICIT = 2.0  # or a limp front leg, which is the hardest, is given up for the rest
-LIMPS_ALONG, LIMPS_WELL = 0.4, 0.6  # marks of its first two stages
-SWITCHES = 0.5  # mark of the stages with a healthy time
-HEALTHY = (
-    0.2,
-    0.5,
-    1.0,
-    1.5,
-    2.0,
-)  # s, between being limp from the start and limp again, stage by stage
-LIMP_AGAIN = 3.0  # s, after that time
-ONSETS = (1.0, 4.0)  # s, within which a leg goes limp, or a fault comes, in the last stage
+LIMPS_ALONG, LIMPS_WELL, GOES_ON = 0.4, 0.6, 0.5  # marks of its first three stages
+DRAWS = 8  # of moments at which legs go limp, in a generation
+ONSETS = (0.5, 4.0)  # s, within which they do
+DURATION = 7.0  # s, of episodes in which they may
 FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
 
 ANT_SCALE = 0.6  # rad an action of 1 moves a joint of the ant
@@ -75,7 +68,7 @@ class Preset:
 
     Attributes:
         spec: the run.
-        conditions: (stage, generation), both counted from 0 -> what each candidate is put through.
+        conditions: (stage, draw), both counted from 0 -> what a candidate is put through.
     """
 
     spec: TrainingSpec
@@ -140,8 +133,8 @@ def robust(seed: int) -> Preset:
     Whoever learns to walk first and to limp then, has to leave a gait in which a limp front leg always
     ends in a fall: that was not left in 18 million ticks. Here a leg is limp from the first generation
     on, and what a condition lacks is its weight. A fall costs no more than the time that it ends, until
-    there is a gait for every leg. Then the leg heals, for a time that grows, and goes limp again: for
-    who limps already, the other way round begins where nothing is lost yet.
+    there is a gait for every leg. Then legs go limp in mid-walk, at eight moments a generation: at one of
+    them alone there are always steps that chance has right, and what is learned is that moment.
     """
     walk = fast(seed)
     careful = replace(WALK_STRAIGHT, heading=0.4, fall=0.4)
@@ -151,11 +144,12 @@ def robust(seed: int) -> Preset:
         stages=(
             Stage(WALK, mark=LIMPS_ALONG, settles=False),
             Stage(WALK, mark=LIMPS_WELL),
-            *(Stage(careful, mark=SWITCHES) for _ in HEALTHY),
+            Stage(careful, mark=GOES_ON),
             Stage(careful),
         ),
         generations=None,
         ticks=10_000_000,
+        draws=DRAWS,
     )
     return Preset(spec, _limp)
 
@@ -209,13 +203,13 @@ def paper(seed: int) -> Preset:
         seed=seed,
     )
     shortened = Condition(BODY_DURATION, (Damage("FR", "shortened", 0.25),))
-    return Preset(spec, lambda stage, generation: (Condition(BODY_DURATION), shortened))
+    return Preset(spec, lambda stage, draw: (Condition(BODY_DURATION), shortened))
 
 
 PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast, "robust": robust, "paper": paper}
 
 
-def _walk_then_steer(stage: int, generation: int) -> tuple[Condition, ...]:
+def _walk_then_steer(stage: int, draw: int) -> tuple[Condition, ...]:
     """Return undamaged episodes: short ones until it walks, then long ones and turns, by turns.
 
     Straight episodes alone hardly teach to steer: chance turns a robot more than its rule does. A
@@ -223,58 +217,44 @@ def _walk_then_steer(stage: int, generation: int) -> tuple[Condition, ...]:
     """
     if stage == 0:
         return (Condition(duration=5.0),)
-    if generation % 2:
+    if draw % 2:
         return (Condition(duration=10.0),)
-    turn = 0.8 * _spread(generation)  # rad
+    turn = 0.8 * _spread(draw)  # rad
     return (Condition(duration=6.0, turn=turn), Condition(duration=6.0))
 
 
-def _limp(stage: int, generation: int) -> tuple[Condition, ...]:
+def _limp(stage: int, draw: int) -> tuple[Condition, ...]:
     """Return an episode with a limp front leg, one with a limp rear leg, and a third.
 
-    The legs are limp from the start, and the third is undamaged, in the first two stages. In those
-    after them legs heal and go limp again. In the last stage they go limp in mid-walk in half of the
-    generations, and in every other one the third has one of the faults.
+    The legs are limp from the start, and the third is undamaged, in the first two stages. After them legs
+    go limp in mid-walk in every other draw, and in the last stage the third has one of the faults in
+    half of those and of the others.
     """
-    switches = stage - 2
-    if switches < 0:
+    if stage < 2:
         return (*(Condition(5.0, (Damage(leg, "limp"),)) for leg in LIMPS), Condition(5.0))
-    if switches < len(HEALTHY):
-        duration = 2.0 + HEALTHY[switches] + LIMP_AGAIN
-        return (*_limp_again(HEALTHY[switches], duration, generation), Condition(duration))
-    duration = ONSETS[1] + LIMP_AGAIN
-    third = Condition(duration)
-    if generation % 2:
-        drawn = _fault(FAULTS[generation // 2 % len(FAULTS)], generation)
-        third = replace(drawn, duration=duration, onset=_within(ONSETS, generation))
-    if generation % 4 < 2:
-        return (*_limp_again(HEALTHY[-1], duration, generation), third)
+    third = Condition(DURATION)
+    if stage > 2 and draw % 4 >= 2:
+        fault = _fault(FAULTS[draw // 2 % len(FAULTS)], draw)
+        third = replace(fault, duration=DURATION, onset=_within(ONSETS, draw))
+    onsets = [_within(ONSETS, draw + i) if draw % 2 else 0.0 for i, _ in enumerate(LIMPS)]
     limps = (
-        Condition(duration, (Damage(leg, "limp"),), _within(ONSETS, generation + i))
-        for i, leg in enumerate(LIMPS)
+        Condition(DURATION, (Damage(leg, "limp"),), onset)
+        for leg, onset in zip(LIMPS, onsets, strict=True)
     )
     return (*limps, third)
 
 
-def _limp_again(healthy: float, duration: float, generation: int) -> Iterator[Condition]:
-    """Yield an episode a leg, limp from the start but for a healthy time in the middle."""
-    for i, leg in enumerate(LIMPS):
-        limp = (Damage(leg, "limp"),)
-        healed = _within((1.5, 2.0), generation + i)
-        yield Condition(duration, limp, healed=healed, spells=(Spell(limp, healed + healthy),))
+def _within(span: tuple[float, float], draw: int) -> float:
+    """Return a number of a span; those of all draws together are spread evenly over it."""
+    return span[0] + (span[1] - span[0]) * _spread(draw)
 
 
-def _within(span: tuple[float, float], generation: int) -> float:
-    """Return a number of a span; those of all generations together are spread evenly over it."""
-    return span[0] + (span[1] - span[0]) * _spread(generation)
+def _spread(draw: int) -> float:
+    return 0.618034 * draw % 1.0
 
 
-def _spread(generation: int) -> float:
-    return 0.618034 * generation % 1.0
-
-
-def _fault(scenario: str, generation: int) -> Condition:
-    return load_scenario(scenario, load_robot("a1")).draw(np.random.default_rng((3, generation)))
+def _fault(scenario: str, draw: int) -> Condition:
+    return load_scenario(scenario, load_robot("a1")).draw(np.random.default_rng((3, draw)))
 
 
 def _contract(

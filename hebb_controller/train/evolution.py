@@ -117,15 +117,22 @@ class Evolution:
         spec = self.spec
         return max(spec.sigma * spec.sigma_decay**settled, spec.sigma_min)
 
-    def tell(self, seeds: Sequence[int], fitness: FloatArray, settled: int = 0) -> None:
+    def tell(
+        self, seeds: Sequence[int], fitness: FloatArray, settled: int = 0, *, draws: int = 1
+    ) -> None:
         """Move the mean by one generation.
 
         Args:
             seeds: noise seed per mirrored pair.
             fitness: (2 · pairs, n_conditions); rows 2i and 2i + 1 are pair i with sign + and −.
             settled: generations of settling before this one.
+            draws: of the conditions; pair i had draw i modulo this.
         """
-        scores = centred_ranks(fitness) @ condition_weights(fitness, self.spec.deficit)
+        ranks = np.empty_like(fitness)
+        for draw in range(draws):
+            among = np.arange(len(fitness)) // 2 % draws == draw
+            ranks[among] = centred_ranks(fitness[among])
+        scores = ranks @ condition_weights(fitness, self.spec.deficit)
         weights = (scores[0::2] - scores[1::2]).astype(np.float32)
         gradient = np.zeros(self._parameter.shape[0], dtype=np.float32)
         for seed, weight in zip(seeds, weights, strict=True):

@@ -46,7 +46,7 @@ class Task(Generic[C]):
         robot: name of the robot spec.
         mean: (size,) centre of the population.
         sigma: standard deviation of the population.
-        episodes: (condition, seed) per episode, the same for all candidates.
+        episodes: draw by draw, (condition, seed) per episode.
     """
 
     genome: Evolvable
@@ -55,7 +55,7 @@ class Task(Generic[C]):
     robot: str
     mean: npt.NDArray[np.float32]
     sigma: float
-    episodes: tuple[tuple[C, int], ...]
+    episodes: tuple[tuple[tuple[C, int], ...], ...]
 
 
 @dataclass(frozen=True)
@@ -78,24 +78,25 @@ def noise(seed: int, size: int) -> npt.NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
 
 
-def run_task(task: Task[C], candidates: Sequence[tuple[int, int]]) -> list[Score]:
+def run_task(task: Task[C], candidates: Sequence[tuple[int, int, int]]) -> list[Score]:
     """Return the score of every candidate, in order.
 
     Args:
         task: what they share.
-        candidates: (noise seed, sign) per candidate: vector = mean + sign · sigma · noise.
+        candidates: (noise seed, sign, draw) per candidate: vector = mean + sign · sigma · noise.
     """
     robot = load_robot(task.robot)
     scores = []
-    for seed, sign in candidates:
+    for seed, sign, draw in candidates:
         begun = time.monotonic()
+        episodes = task.episodes[draw]
         vector = task.mean + np.float32(sign * task.sigma) * noise(seed, task.genome.size)
         try:
             controller = task.genome.controller(vector, robot)
         except HebbError:
-            scores.append(Score((FAILED,) * len(task.episodes), 0))
+            scores.append(Score((FAILED,) * len(episodes), 0))
             continue
-        records = [task.evaluate(controller, *episode) for episode in task.episodes]
+        records = [task.evaluate(controller, *episode) for episode in episodes]
         values = [fitness(record, task.reward) for record in records]
         scores.append(
             Score(

@@ -43,6 +43,8 @@ class TrainingSpec:
         seed: of everything random.
         ticks: after how many control ticks it ends, with the generation that is under way; None for
             no such end.
+        draws: of its conditions that a generation has. Mirrored pairs take them by turns, the mean
+            is put through all; candidates are ranked among those that had the same one.
     """
 
     robot: str
@@ -52,6 +54,7 @@ class TrainingSpec:
     generations: int | None
     seed: int
     ticks: int | None = None
+    draws: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Generation:
         generation: counted from 1.
         stage: counted from 1.
         fitness: of the mean itself, on this generation's episodes.
-        worst: the lowest of the mean's fitness in the generation's episodes.
+        worst: the lowest of the mean's fitness by condition, averaged over the draws.
         population_fitness: mean over the population.
         best_fitness: of the best candidate.
         sigma: the population's standard deviation.
@@ -89,7 +92,8 @@ class Trainer(Generic[C]):
     Args:
         spec: the run.
         evaluate: runs an episode.
-        conditions: (stage, generation), both counted from 0 -> what each candidate is put through.
+        conditions: (stage, draw), both counted from 0 -> what a candidate is put through; draws are
+            counted on from generation to generation, and all have as many conditions.
         directory: where the log and the checkpoint go; made if it does not exist.
         start: (size,) where the mean begins; None for the genome's own start.
         resume: whether to continue what is there.
@@ -168,14 +172,16 @@ class Trainer(Generic[C]):
         rng = np.random.default_rng((spec.seed, 1, evolution.generation))
         seeds = [int(seed) for seed in rng.integers(2**62, size=spec.evolution.pairs)]
         stage = self.progress.stage
-        conditions = self._conditions(stage, evolution.generation)
+        first = evolution.generation * spec.draws
+        draws = [self._conditions(stage, first + draw) for draw in range(spec.draws)]
         episodes = tuple(
-            (condition, int(seed))
-            for condition, seed in zip(
-                conditions, rng.integers(2**31, size=len(conditions)), strict=True
-            )
+            tuple(zip(draw, map(int, rng.integers(2**31, size=len(draw))), strict=True))
+            for draw in draws
         )
-        candidates = [(seed, sign) for seed in seeds for sign in (1, -1)] + [(0, 0)]
+        candidates = [
+            *((seed, sign, i % spec.draws) for i, seed in enumerate(seeds) for sign in (1, -1)),
+            *((0, 0, draw) for draw in range(spec.draws)),
+        ]
         shares = [
             tuple(candidates[i : i + CANDIDATES_PER_TASK])
             for i in range(0, len(candidates), CANDIDATES_PER_TASK)
@@ -192,8 +198,8 @@ class Trainer(Generic[C]):
         parts = runner.map(functools.partial(run_task, task), shares)
         scores: list[Score] = [score for part in parts for score in part]
         fitness: FloatArray = np.array([score.fitness for score in scores])
-        population, centre = fitness[:-1], fitness[-1]
-        evolution.tell(seeds, population, self.progress.settled)
+        population, centre = fitness[: 2 * len(seeds)], fitness[2 * len(seeds) :].mean(axis=0)
+        evolution.tell(seeds, population, self.progress.settled, draws=spec.draws)
         self.progress.tell(spec.stages, float(centre.min()))
         self.ticks += sum(score.ticks for score in scores)
         seconds = time.monotonic() - start

@@ -141,6 +141,19 @@ def test_swapping_the_signs_of_a_pair_turns_the_step_round():
     assert np.array_equal(steps[0], -steps[1])
 
 
+def test_candidates_are_ranked_among_those_that_had_the_same_draw():
+    """Pairs 0 and 2 had draw 0, pair 1 draw 1, in which everybody earns more."""
+    seeds, spec = [11, 12, 13], replace(SPEC, optimiser="sgd")
+    fitness = np.array([[1.0], [0.0], [9.0], [5.0], [3.0], [2.0]])
+    evolution = Evolution(spec, np.zeros(4, dtype=np.float32))
+    evolution.tell(seeds, fitness, draws=2)
+    # ranks within ±0.5: of 1, 0, 3, 2 among four, of 9 and 5 among two
+    weights = [1 / 3, 1.0, 1 / 3]
+    gradient = sum(w * noise(seed, 4) for w, seed in zip(weights, seeds, strict=True))
+    step = spec.step * gradient / (2 * 3 * spec.sigma)
+    assert evolution.mean == pytest.approx(step, rel=1e-5)
+
+
 def test_equal_fitness_leaves_the_mean_where_it_is():
     evolution = Evolution(SPEC, np.ones(5, dtype=np.float32))
     evolution.tell([11, 12], np.full((4, 2), 3.0))

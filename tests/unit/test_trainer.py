@@ -96,6 +96,34 @@ def test_each_generation_is_rewarded_by_its_stage(tmp_path, robot_file):
     assert [line["stage"] for line in log(tmp_path / "staged")] == [1, 1, 2, 2]
 
 
+def test_pairs_take_draws_by_turns_and_the_mean_is_put_through_all(tmp_path, robot_file):
+    spec = replace(toy_training(robot_file, generations=2), draws=3)
+    asked, met = [], []
+
+    def given(stage, draw):
+        asked.append((stage, draw))
+        return (ToyCondition(), ToyCondition())
+
+    def seen(controller, condition, seed):
+        met.append(seed)
+        return slide(controller, condition, seed)
+
+    trainer = Trainer(spec, seen, given, tmp_path / "run")
+    next(trainer.run(InlineExecutor))
+    assert asked == [(0, 0), (0, 1), (0, 2)]
+    # two episodes a candidate; 6 pairs, both of one under the same seeds, and the mean three times
+    episodes = list(zip(met[::2], met[1::2], strict=True))
+    assert len(episodes) == 2 * 6 + 3
+    pairs = episodes[:12:2]
+    assert pairs == episodes[1:12:2]
+    assert pairs[:3] == pairs[3:]
+    assert episodes[12:] == pairs[:3]
+    assert len({*pairs}) == 3
+    assert trainer.ticks == 15 * 2 * 8
+    list(trainer.run(InlineExecutor))
+    assert asked[3:] == [(0, 3), (0, 4), (0, 5)]
+
+
 @pytest.mark.parametrize("stop", [3, 6])
 def test_a_run_resumed_within_a_stage_goes_on_to_the_next_at_the_same_generation(
     tmp_path, robot_file, stop
@@ -342,20 +370,20 @@ def test_episodes_that_are_not_finite_are_scored_and_do_not_spread(tmp_path, rob
 def score(robot_file, *, mean, candidates, spoil=False):
     episodes = ((ToyCondition(spoil=spoil), 1), (ToyCondition(spoil=spoil), 2))
     genome = toy_training(robot_file).genome
-    return run_task(Task(genome, REWARD, slide, robot_file, mean, 0.2, episodes), candidates)
+    return run_task(Task(genome, REWARD, slide, robot_file, mean, 0.2, (episodes,)), candidates)
 
 
 def test_a_candidate_that_is_no_rule_is_scored_as_failed_and_the_next_one_runs(robot_file):
     mean = np.zeros(24, dtype=np.float32)
     mean[3] = np.nan
-    scores = score(robot_file, mean=mean, candidates=[(1, 1), (1, -1)])
+    scores = score(robot_file, mean=mean, candidates=[(1, 1, 0), (1, -1, 0)])
     assert [score.fitness for score in scores] == [(FAILED, FAILED)] * 2
     assert [score.ticks for score in scores] == [0, 0]
 
 
 def test_scores_do_not_depend_on_which_other_candidates_share_the_task(robot_file):
     mean = np.linspace(-1, 1, 24, dtype=np.float32)
-    candidates = [(5, 1), (5, -1), (6, 1), (0, 0)]
+    candidates = [(5, 1, 0), (5, -1, 0), (6, 1, 0), (0, 0, 0)]
     together = score(robot_file, mean=mean, candidates=candidates)
     alone = [score(robot_file, mean=mean, candidates=[c])[0] for c in candidates]
     assert together == alone
@@ -364,8 +392,8 @@ def test_scores_do_not_depend_on_which_other_candidates_share_the_task(robot_fil
 
 def test_a_failed_episode_is_worse_than_anything_an_episode_earns(robot_file):
     mean = np.zeros(24, dtype=np.float32)
-    plain = score(robot_file, mean=mean, candidates=[(s, 1) for s in range(6)])
-    spoiled = score(robot_file, mean=mean, candidates=[(s, 1) for s in range(6)], spoil=True)
+    plain = score(robot_file, mean=mean, candidates=[(s, 1, 0) for s in range(6)])
+    spoiled = score(robot_file, mean=mean, candidates=[(s, 1, 0) for s in range(6)], spoil=True)
     pairs = [
         (a, b)
         for one, other in zip(plain, spoiled, strict=True)
