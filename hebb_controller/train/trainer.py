@@ -28,6 +28,7 @@ from .task import C, Evaluate, Score, Task, run_task
 
 LOG_NAME = "log.jsonl"
 CANDIDATES_PER_TASK = 4
+SAMPLES = 16  # draws of every stage by which a checkpoint knows the conditions of its run
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,12 @@ class Trainer(Generic[C]):
         resume: bool = False,
     ) -> None:
         self.spec = spec
-        self._start = None if start is None else hashlib.sha256(start.tobytes()).hexdigest()
+        stages = range(len(spec.stages))
+        samples = [[conditions(stage, draw) for draw in range(SAMPLES)] for stage in stages]
+        self._digests: dict[str, Json] = {
+            "conditions": hashlib.sha256(repr(samples).encode()).hexdigest(),
+            "start": None if start is None else hashlib.sha256(start.tobytes()).hexdigest(),
+        }
         self._evaluate = evaluate
         self._conditions = conditions
         self._directory = directory
@@ -223,7 +229,7 @@ class Trainer(Generic[C]):
         document = asdict(replace(self.spec, generations=0))
         del document["ticks"]
         spec: Json = json.loads(json.dumps(document))
-        return {"spec": spec, "start": self._start}
+        return {"spec": spec, **self._digests}
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -254,6 +260,7 @@ class Trainer(Generic[C]):
             name
             for name in (
                 "spec",
+                *self._digests,
                 "generation",
                 "progress",
                 "ticks",

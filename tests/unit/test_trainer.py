@@ -109,6 +109,7 @@ def test_pairs_take_draws_by_turns_and_the_mean_is_put_through_all(tmp_path, rob
         return slide(controller, condition, seed)
 
     trainer = Trainer(spec, seen, given, tmp_path / "run")
+    asked.clear()
     next(trainer.run(InlineExecutor))
     assert asked == [(0, 0), (0, 1), (0, 2)]
     # two episodes a candidate; 6 pairs, both of one under the same seeds, and the mean three times
@@ -139,6 +140,7 @@ def test_a_run_resumed_within_a_stage_goes_on_to_the_next_at_the_same_generation
             return conditions(stage, generation)
 
         trainer = Trainer(spec, slide, given, tmp_path / name, resume=resume)
+        seen.clear()
         generations = trainer.run(InlineExecutor)
         for _ in range(stop):
             next(generations, None)
@@ -151,6 +153,18 @@ def test_a_run_resumed_within_a_stage_goes_on_to_the_next_at_the_same_generation
     assert log(tmp_path / "parts") == log(tmp_path / "whole")
     sigmas = [line["sigma"] for line in log(tmp_path / "whole")]
     assert sigmas == pytest.approx([0.2] * (PROOF + 1) + [0.2 * 0.9, 0.2 * 0.9**2])
+
+
+def test_a_run_is_not_continued_under_other_conditions(tmp_path, robot_file):
+    train(tmp_path / "run", robot_file, stop=2)
+    spec = toy_training(robot_file)
+
+    def other(stage, draw):
+        return (ToyCondition(), ToyCondition(spoil=draw == 3))
+
+    with pytest.raises(TrainingError, match="started with other options"):
+        Trainer(spec, slide, other, tmp_path / "run", resume=True)
+    Trainer(spec, slide, conditions, tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("stop", [1, 3])
