@@ -56,6 +56,10 @@ def training_curve(directory: Path, path: Path) -> None:
     ):
         axes.plot(ticks, [row[key] for row in rows], lw=width, label=label)
     axes.axhline(0.0, color="0.8", lw=0.7, zorder=0)
+    for before, row, tick in zip(rows, rows[1:], ticks, strict=False):
+        if row["stage"] != before["stage"]:
+            axes.axvline(tick, color="0.6", lw=0.7, ls=":", zorder=0)
+            axes.annotate(f" stage {row['stage']}", (tick, 0.01), xycoords=("data", "axes fraction"))
     axes.set(xlabel="control ticks, million", ylabel="fitness (mean reward per tick)")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
