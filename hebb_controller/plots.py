@@ -59,7 +59,9 @@ def training_curve(directory: Path, path: Path) -> None:
     for before, row, tick in zip(rows, rows[1:], ticks, strict=False):
         if row["stage"] != before["stage"]:
             axes.axvline(tick, color="0.6", lw=0.7, ls=":", zorder=0)
-            axes.annotate(f" stage {row['stage']}", (tick, 0.01), xycoords=("data", "axes fraction"))
+            axes.annotate(
+                f" stage {row['stage']}", (tick, 0.01), xycoords=("data", "axes fraction")
+            )
     axes.set(xlabel="control ticks, million", ylabel="fitness (mean reward per tick)")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
