@@ -133,8 +133,8 @@ def robust(seed: int) -> Preset:
     Whoever learns to walk first and to limp then, has to leave a gait in which a limp front leg always
     ends in a fall: that was not left in 18 million ticks. Here a leg is limp from the first generation
     on, and what a condition lacks is its weight. A fall costs no more than the time that it ends, until
-    there is a gait for every leg. Then legs go limp in mid-walk, at eight moments a generation: at one of
-    them alone there are always steps that chance has right, and what is learned is that moment.
+    there is a gait for every leg. Then legs go limp in mid-walk, at eight moments and poses a generation:
+    what is good at one of them need not be at another.
     """
     walk = fast(seed)
     careful = replace(WALK_STRAIGHT, heading=0.4, fall=0.4)

@@ -70,9 +70,8 @@ def raise_others(priority: int) -> None:
         return
     for task in Path("/proc/self/task").iterdir():
         thread = int(task.name)
-        with contextlib.suppress(
-            OSError
-        ):  # it has ended since, or it is not permitted, as was said
+        # One may have ended since; that it is not permitted was said of the control thread.
+        with contextlib.suppress(OSError):
             if os.sched_getscheduler(thread) == os.SCHED_OTHER:
                 _raise(thread, max(priority - 1, 1))
 

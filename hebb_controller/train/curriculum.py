@@ -20,8 +20,8 @@ class Stage:
     Attributes:
         reward: what is rewarded.
         generations: how many it lasts; None for no such end.
-        mark: what the mean of the population must have earned in its worst episode, averaged over
-            ``PROOF`` generations of the stage; None for no such end.
+        mark: what the mean of the population must have earned in its worst condition, averaged over
+            the last ``PROOF`` generations; None for no such end.
         settles: whether the population's standard deviation and the step decay.
     """
 
@@ -38,8 +38,8 @@ class Progress:
     Attributes:
         stage: counted from 0.
         generations: done in this stage.
-        settled: generations, in all stages, since which the population has been settling.
-        worst: fitness of the worst episode of the mean in the last generations of this stage, at most
+        settled: generations, of all stages, in which the population has been settling.
+        worst: the mean's fitness in its worst condition, in the last generations of this stage, at most
             ``PROOF``.
     """
 
@@ -53,7 +53,7 @@ class Progress:
 
         Args:
             stages: of the run.
-            worst: the lowest of the mean's fitness in the generation's episodes.
+            worst: the lowest of the mean's fitness by condition.
         """
         stage = stages[self.stage]
         self.generations += 1
