@@ -50,6 +50,7 @@ STEERS = 290  # generations after which it also holds its course
 LIMPS = ("FR", "RR")  # a symmetric rule learns the other two legs with these
 DEFICIT = 2.0  # or a limp front leg, which is the hardest, is given up for the rest
 LIMPS_ALONG, LIMPS_WELL, GOES_ON = 0.4, 0.6, 0.5  # marks of its first three stages
+AVERAGED = 20  # generations
 DRAWS = 8  # of moments at which legs go limp, in a generation
 ONSETS = (0.5, 4.0)  # s, within which they do
 DURATION = 7.0  # s, of episodes in which they may
@@ -140,7 +141,9 @@ def robust(seed: int) -> Preset:
     careful = replace(WALK_STRAIGHT, heading=0.4, fall=0.4)
     spec = replace(
         walk.spec,
-        evolution=replace(walk.spec.evolution, sigma_min=0.05, step_min=0.01, deficit=DEFICIT),
+        evolution=replace(
+            walk.spec.evolution, sigma_min=0.05, step_min=0.01, deficit=DEFICIT, averaged=AVERAGED
+        ),
         stages=(
             Stage(WALK, mark=LIMPS_ALONG, settles=False),
             Stage(WALK, mark=LIMPS_WELL),

@@ -204,14 +204,15 @@ def _export(
     from ..train.baseline_file import save_baseline
     from ..train.genome import BaselineGenome, Genome
 
-    genome, mean, done = trainer.spec.genome, trainer.evolution.mean, trainer.evolution.generation
+    genome, done = trainer.spec.genome, trainer.evolution.generation
+    vector = trainer.evolution.result
     if isinstance(genome, BaselineGenome):
         path = out / BASELINE_NAME.format(network)
-        save_baseline(genome.baseline(mean, provenance), path)
+        save_baseline(genome.baseline(vector, provenance), path)
         click.echo(f"Network after {done} generations: {path}", err=True)
     elif isinstance(genome, Genome):
         path = out / RULE_NAME
-        rule = genome.rule(mean, provenance)
+        rule = genome.rule(vector, provenance)
         save_rule(rule, path)
         click.echo(f"Rule after {done} generations: {path}", err=True)
         if trainer.done and rule.header.kind != "static":

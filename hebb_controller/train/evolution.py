@@ -34,6 +34,8 @@ class EvolutionSpec:
             steps of SGD are for standardised ranks, which are √12 times larger.
         deficit: 0 for conditions that weigh the same; above, the power of what a condition lacks that is its
             weight; see :func:`condition_weights`.
+        averaged: generations over which what comes out is averaged: of 1 the last mean, above, a running
+            mean of them, with this as its time constant.
     """
 
     pairs: int
@@ -45,6 +47,7 @@ class EvolutionSpec:
     step_min: float
     optimiser: str = "adam"
     deficit: float = 0.0
+    averaged: int = 1
 
 
 OPTIMISERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
@@ -91,7 +94,8 @@ class Evolution:
         mean: (size,) where it starts.
 
     Raises:
-        TrainingError: the optimiser is unknown, or ``deficit`` is not a number from 0 on.
+        TrainingError: the optimiser is unknown, ``deficit`` is not a number from 0 on, or ``averaged`` is
+            below 1.
     """
 
     def __init__(self, spec: EvolutionSpec, mean: npt.NDArray[np.float32]) -> None:
@@ -101,8 +105,11 @@ class Evolution:
             )
         if not 0.0 <= spec.deficit < np.inf:
             raise TrainingError(f"deficit is {spec.deficit}; it must be finite and not below 0.")
+        if spec.averaged < 1:
+            raise TrainingError(f"averaged is {spec.averaged}; it must be 1 or more.")
         self.spec = spec
         self.generation = 0
+        self._average = mean.copy()
         self._parameter = torch.nn.Parameter(torch.from_numpy(mean.copy()))
         self._optimiser = OPTIMISERS[spec.optimiser]([self._parameter], lr=spec.step)
 
@@ -111,6 +118,15 @@ class Evolution:
         """The centre of the population, (size,)."""
         mean: npt.NDArray[np.float32] = self._parameter.detach().numpy().copy()
         return mean
+
+    @property
+    def result(self) -> npt.NDArray[np.float32]:
+        """What has come out so far, (size,).
+
+        A mean that moves by a noisy gradient wanders about the best that it can reach; its average over
+        some generations is nearer (Polyak & Juditsky 1992).
+        """
+        return self.mean if self.spec.averaged == 1 else self._average.copy()
 
     def sigma(self, settled: int) -> float:
         """Return the population's standard deviation after ``settled`` generations of settling."""
@@ -144,15 +160,21 @@ class Evolution:
         self._parameter.grad = torch.from_numpy(-gradient)
         self._optimiser.step()
         self.generation += 1
+        self._average += (self.mean - self._average) / np.float32(
+            min(self.generation, spec.averaged)
+        )
 
     def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return all that a checkpoint must hold besides the generation."""
+        arrays = {"mean": self.mean}
+        if self.spec.averaged > 1:
+            arrays["average"] = self._average.copy()
         if self.spec.optimiser == "sgd":
-            return {"mean": self.mean}
+            return arrays
         state = self._optimiser.state.get(self._parameter, {})
         size = self._parameter.shape[0]
         return {
-            "mean": self.mean,
+            **arrays,
             "exp_avg": state["exp_avg"].numpy().copy() if state else np.zeros(size, np.float32),
             "exp_avg_sq": state["exp_avg_sq"].numpy().copy()
             if state
@@ -164,6 +186,7 @@ class Evolution:
         self.generation = generation
         with torch.no_grad():
             self._parameter.copy_(torch.from_numpy(arrays["mean"]))
+        self._average = arrays.get("average", arrays["mean"]).copy()
         if generation and self.spec.optimiser == "adam":
             self._optimiser.state[self._parameter] = {
                 "step": torch.tensor(float(generation)),

@@ -93,6 +93,7 @@ def test_the_mean_moves_towards_who_is_better_in_the_condition_that_lacks_more()
         ({"deficit": -0.5}, "deficit is -0.5; it must be finite and not below 0"),
         ({"deficit": math.nan}, "deficit is nan"),
         ({"deficit": math.inf}, "deficit is inf"),
+        ({"averaged": 0}, "averaged is 0; it must be 1 or more"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(fields, message):
@@ -203,9 +204,27 @@ def test_sigma_and_step_decay_to_their_floors_by_the_generations_of_settling():
     assert steps == [0.5, 0.5, 0.25, 0.2, 0.2]
 
 
+def test_what_comes_out_is_the_last_mean_or_a_running_mean_of_the_means():
+    seeds, fitness = [5], np.array([[1.0], [0.0]])
+    last, averaged = (
+        Evolution(replace(SPEC, averaged=n), np.zeros(3, dtype=np.float32)) for n in (1, 3)
+    )
+    means = []
+    for _ in range(4):
+        for evolution in (last, averaged):
+            evolution.tell(seeds, fitness)
+        means.append(averaged.mean)
+    assert last.result.tobytes() == last.mean.tobytes() == averaged.mean.tobytes()
+    assert "average" not in last.arrays()
+    # the plain mean of the first three, then a third of the way to each that follows
+    three = np.mean(means[:3], axis=0)
+    assert averaged.result == pytest.approx(three + (means[3] - three) / 3.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("averaged", [1, 4])
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_a_restored_evolution_goes_on_bit_for_bit(optimiser):
-    spec = replace(SPEC, optimiser=optimiser, deficit=2.0)
+def test_a_restored_evolution_goes_on_bit_for_bit(optimiser, averaged):
+    spec = replace(SPEC, optimiser=optimiser, deficit=2.0, averaged=averaged)
     rng = np.random.default_rng(0)
     rounds = [
         ([int(s) for s in rng.integers(2**40, size=8)], rng.random((16, 2))) for _ in range(6)
@@ -219,6 +238,7 @@ def test_a_restored_evolution_goes_on_bit_for_bit(optimiser):
         one.tell(seeds, fitness)
         other.tell(seeds, fitness)
     assert one.mean.tobytes() == other.mean.tobytes()
+    assert one.result.tobytes() == other.result.tobytes()
     assert one.generation == other.generation == 6
 
 
