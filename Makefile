@@ -98,12 +98,12 @@ INPUTS := setup.py setup.cfg package.xml ci/constraints.txt
 
 $(VENV)/.demo-installed: $(VENV)/.made $(INPUTS)
 	@echo "==> Installing what the demo needs (simulator, plots, ROS 2: about 700 MB on disk) ..."
-	@$(BIN)/python -m pip install -qq -e '.[sim,plot,ros]' -c ci/constraints.txt
+	@$(BIN)/python -m pip install -qq --no-compile -e '.[sim,plot,ros]' -c ci/constraints.txt
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.made $(INPUTS)
 	@echo "==> Installing what the tests need (all extras, torch, checkers: some minutes) ..."
-	@$(BIN)/python -m pip install -qq -e '.[all,dev]' -c ci/constraints.txt
+	@$(BIN)/python -m pip install -qq --no-compile -e '.[all,dev]' -c ci/constraints.txt
 	@touch $(VENV)/.demo-installed $@
 
 # The environment is made anew when its Python is gone, when the checkout was moved (its scripts name

@@ -94,8 +94,7 @@ def measure_latency(seconds: float) -> dict[str, float]:
     rule = shipped("rules", "a1_walk.rule.safetensors")
     domain = own_domain()
     environment = ros_environment(domain)
-    # The operator's node is in this process.
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = environment["ROS_AUTOMATIC_DISCOVERY_RANGE"]
+    os.environ.update(ros_environment())  # the operator's node is in this process
     given: dict[str, Value] = {"rule_file": str(rule), "tick_source": "sensor"}
     with (
         TemporaryDirectory() as logs,

@@ -81,8 +81,7 @@ def sim_loop(
         domain_id: the ROS domain.
     """
     environment = ros_environment(domain_id)
-    # The operator's node is in this process.
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = environment["ROS_AUTOMATIC_DISCOVERY_RANGE"]
+    os.environ.update(ros_environment())  # the operator's node is in this process
     with (
         NodeProcess(
             SIMULATOR,

@@ -8,12 +8,11 @@ import os
 
 import pytest
 
-from hebb_controller.node.processes import own_domain
+from hebb_controller.node.processes import own_domain, ros_environment
 from hebb_controller.robot import load_robot
 from hebb_controller.rule_file import load_rule, save_rule
 
-os.environ["ROS_DOMAIN_ID"] = str(own_domain())
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.update(ros_environment(own_domain()))
 
 NEEDED = ("rclpy", "sensor_msgs", "lifecycle_msgs", "std_srvs", "diagnostic_msgs", "pybullet")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]

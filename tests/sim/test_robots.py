@@ -1,7 +1,6 @@
 """Every robot that ships keeps the same promises, and its figures are those of its model."""
 
 import math
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +13,7 @@ import pybullet_data
 import pytest
 
 from hebb_controller.errors import DamageError, RobotSpecError
-from hebb_controller.node.processes import own_domain
+from hebb_controller.node.processes import own_domain, ros_environment
 from hebb_controller.observation import CHANNELS, Channel, Observer
 from hebb_controller.robot import available_robots, load_robot
 from hebb_controller.safety import Safety
@@ -185,13 +184,9 @@ def run_node(name):
     values = {"robot": name, "damage": "FR:shortened:0.25", "duration": "0.1"}
     values["real_time_factor"] = "50.0"
     words = [word for item in values.items() for word in ("-p", "{}:={}".format(*item))]
-    alone = {
-        "ROS_DOMAIN_ID": str(own_domain()),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-    }
     done = subprocess.run(
         [sys.executable, "-m", "hebb_sim.sim_node", "--ros-args", *words],
-        env={**os.environ, **alone},
+        env=ros_environment(own_domain()),
         capture_output=True,
         text=True,
         check=False,

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hebb_controller.node.processes import own_domain
+from hebb_controller.node.processes import own_domain, ros_environment
 
-os.environ["ROS_DOMAIN_ID"] = str(own_domain())
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.update(ros_environment(own_domain()))
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))

@@ -9,7 +9,8 @@ import pytest
 
 from hebb_controller.errors import HebbError
 from hebb_controller.node import processes
-from hebb_controller.node.processes import own_domain
+from hebb_controller.node.processes import PROFILES, own_domain, ros_environment
+from hebb_controller.share import shipped
 
 TAKE = "from hebb_controller.node.processes import own_domain; print(own_domain(), flush=True); input()"
 
@@ -41,3 +42,13 @@ def test_no_domain_left_is_one_clear_line(monkeypatch):
     processes._take_domain.cache_clear()
     with pytest.raises(HebbError, match=f"domains from {mine} to {mine} are taken"):
         own_domain()
+
+
+def test_nodes_find_each_other_by_the_shipped_profile_or_as_the_user_says(monkeypatch):
+    for name in (PROFILES, "FASTRTPS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert ros_environment()[PROFILES] == str(shipped("config", "fastdds_local.xml"))
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "mine.xml")
+    assert PROFILES not in ros_environment()
+    monkeypatch.setenv(PROFILES, "mine.xml")
+    assert ros_environment()[PROFILES] == "mine.xml"
