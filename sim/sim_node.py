@@ -73,7 +73,7 @@ PARAMETERS: Mapping[str, tuple[str | int | float | bool, str, bool]] = {
 }
 
 
-LISTENERS_LAG = 200  # readings that are kept for a listener who has not taken them yet
+LISTENERS_LAG = 1000  # readings that are kept for a listener who has not taken them yet
 
 
 class SimNode(Node):

@@ -23,7 +23,7 @@ from ..recording import FRONT, Labels, Moment, Tap, Wanted, labels_of, parts_of
 from .loop import ControlLoop
 from .values import Loaded, Phase
 
-HISTORY = {"observation": 200, "action": 200, "weights": 50}
+HISTORY = {"observation": 1000, "action": 1000, "weights": 50}
 """Topic -> messages that are kept for a listener who lags behind, as in lock-step one may."""
 
 MAX_WAITING = 1000  # ticks that may wait to be published; a replay notices those that are lost

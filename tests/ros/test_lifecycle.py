@@ -177,6 +177,8 @@ def test_an_estop_while_it_is_being_activated_keeps_it_from_starting(rig):
     made = rig()
     made.simulator.end()  # so that activation waits for readings
     go(made, "configure")
+    nothing = made.operator.trigger(f"{CONTROL}/estop")  # its client has found the node from now on
+    assert "not active" in nothing
     results = []
     activating = threading.Thread(
         target=lambda: results.append(made.operator.change_state(CONTROL, "activate", timeout=15.0))

@@ -153,6 +153,21 @@ def test_a_run_with_a_damage_swaps_and_a_freeze_is_replayed_bit_for_bit(
     assert swaps[-1] == "2"
 
 
+def test_a_recorder_that_stands_still_for_three_hundred_ticks_loses_none_of_them(rig, recorder):
+    made = rig(lock_step=True)
+    assert made.operator.change_state(CONTROL, "configure", timeout=15.0), made.logs()
+    process, path = recorder(made)
+    assert made.operator.change_state(CONTROL, "activate"), made.logs()
+    made.set(SIM, "paused", False)
+    made.running()
+    recorded(path, 1)
+    process.send_signal(signal.SIGSTOP)
+    made.commands.wait_for(300)
+    process.send_signal(signal.SIGCONT)
+    ticks = [e.moment.tick for e in recorded(path, 350) if isinstance(e, Tick)]
+    assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
+
+
 def messages_of(path, topic):
     """Return what the MCAP library itself reads of a topic."""
     with path.open("rb") as file:

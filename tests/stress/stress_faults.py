@@ -12,7 +12,7 @@ import pytest
 from rig import CONTROL, SIM, Recorder, exploding_rule, gentle_rule, is_damp, values
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64
-from watch import Within
+from watch import Within, beyond
 
 from hebb_controller.node.operator_client import NodeTimeoutError
 from hebb_controller.node.processes import NodeProcess
@@ -113,15 +113,15 @@ class Bench:
         damp = np.array([is_damp(m) for m in commands])
         runs = np.array([values(s)["phase"] == "RUN" for s in statuses])
         positions = np.array([m.position for m in truth])
-        beyond = np.maximum(robot.lower - positions, positions - robot.upper).max(axis=1)
+        furthest = beyond(robot, positions).max(axis=1)
         last, phase = np.searchsorted(sent, when) - 1, np.searchsorted(told, when) - 1
         fresh = when - sent[last] <= TIMEOUT
         driven = (last >= 0) & fresh & ~damp[last] & runs[phase]
         for start, end in self.unpowered:
             driven &= (when < start) | (when > end)
         return {
-            "driven": float(beyond[driven].max(initial=-np.pi)),
-            "damping": float(beyond[~driven].max(initial=-np.pi)),
+            "driven": float(furthest[driven].max(initial=-np.pi)),
+            "damping": float(furthest[~driven].max(initial=-np.pi)),
         }
 
     def followed(self):
@@ -132,7 +132,7 @@ class Bench:
     def note(self, fault, did, safe=(), back=()):
         """Add a row, after a look at the limits and at who is still the same process."""
         assert self.within.commands > 0
-        assert self.within.beyond == 0
+        assert not self.within.outside
         outside = self.outside()
         assert outside["driven"] <= 0.0, outside
         text = f"{np.median(safe):.3f} / {np.max(safe):.3f}" if len(safe) else "never unsafe"

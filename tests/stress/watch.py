@@ -76,25 +76,47 @@ def slope(x, y):
 
 
 class Within:
-    """Takes commands, and counts those that are neither DAMP nor finite positions within the limits.
+    """Takes commands, and keeps those that are neither DAMP nor finite positions within the limits.
 
     Args:
         robot: whose limits.
+
+    Attributes:
+        outside: (wall time of arrival, ns; message) of each.
     """
 
     def __init__(self, robot):
-        self.commands = self.damping = self.beyond = 0
+        self.commands = self.damping = 0
+        self.outside = []
         self._robot = robot
         self._order = list(robot.joint_names)
 
     def __call__(self, message):
         self.commands += 1
-        robot = self._robot
+        damps = len(message.position) == 0
+        self.damping += damps
         if list(message.name) != self._order:
-            self.beyond += 1
-        elif len(message.position) == 0:
-            self.damping += 1
-            self.beyond += list(message.velocity) != [0.0] * robot.n_joints
+            good = False
+        elif damps:
+            good = list(message.velocity) == [0.0] * len(self._order)
         else:
-            position = np.array(message.position)  # what is not a number is not within
-            self.beyond += not ((position >= robot.lower) & (position <= robot.upper)).all()
+            good = (beyond(self._robot, message.position) <= 0.0).all()
+        if not good:
+            self.outside.append((time.time_ns(), message))
+
+
+def beyond(robot, position):
+    """Return how far each position is outside the limits, rad, below 0 inside; NaN stays NaN."""
+    position = np.array(position)
+    return np.maximum(robot.lower - position, position - robot.upper)
+
+
+def leads_inwards(robot, command, reading, period):
+    """Return whether a command outside the limits is on its way in from a joint that is further out.
+
+    That is where a run begins that finds a joint there: at the rate limit from the measured position.
+    """
+    if list(command.name) != list(reading.name) or len(command.position) != robot.n_joints:
+        return False
+    allowed = beyond(robot, reading.position) - robot.max_target_rate * period
+    return bool((beyond(robot, command.position) <= np.maximum(allowed, 0.0) + 1e-9).all())
