@@ -21,7 +21,7 @@ from ..train.curriculum import Stage
 from ..train.evolution import EvolutionSpec
 from ..train.genome import Genome
 from ..train.metrics import RewardSpec
-from ..train.symmetry import network_mirrors
+from ..train.symmetry import Mirror, network_mirrors
 from ..train.trainer import TrainingSpec
 
 CHANNELS = (
@@ -91,22 +91,9 @@ class Preset:
 def fast(seed: int) -> Preset:
     """Return the recipe that walks from random weights in about 20 minutes on two cores."""
     robot = load_robot("a1")
-    genome = Genome(
-        kind="ABCD_eta",
-        layer_sizes=(observation_size(CHANNELS, robot.n_joints), *HIDDEN, robot.n_joints),
-        update=UpdateSpec(
-            interval=4,
-            trace_window=10.0,
-            decay=0.04,
-            normalisation="clip",
-            bound=3.0,
-            learning_rate=1.0,
-        ),
-        initial=InitialSpec("uniform", 0.1),
-        tick_period=0.02,
-        contract=_contract(robot, CHANNELS, lambda j: HIP_SCALE if "hip" in j else LEG_SCALE),
-        eta_max=0.1,
-        start_scale=0.25,
+    genome = _plastic(
+        robot,
+        lambda joint: HIP_SCALE if "hip" in joint else LEG_SCALE,
         mirrors=network_mirrors(CHANNELS, robot, HIDDEN),
     )
     spec = TrainingSpec(
@@ -205,11 +192,65 @@ def paper(seed: int) -> Preset:
         generations=300,
         seed=seed,
     )
-    shortened = Condition(BODY_DURATION, (Damage("FR", "shortened", 0.25),))
-    return Preset(spec, lambda stage, draw: (Condition(BODY_DURATION), shortened))
+    return Preset(spec, lambda stage, draw: _bodies(BODY_DURATION))
 
 
-PRESETS: dict[str, Callable[..., Preset]] = {"fast": fast, "robust": robust, "paper": paper}
+def ant(seed: int) -> Preset:
+    """Return a recipe for the bodies of Najarro & Risi 2020 that takes minutes: what learns is that of ``fast``.
+
+    Not its own mirror image: the leg that nobody shortens in training is the image of the one that is short.
+    """
+    robot = load_robot("ant")
+    genome = _plastic(robot, lambda joint: ANT_SCALE, mirrors=None)
+    spec = replace(
+        fast(seed).spec,
+        robot="ant",
+        genome=genome,
+        stages=(Stage(DISTANCE),),
+        generations=None,
+        ticks=2_000_000,
+    )
+    return Preset(spec, lambda stage, draw: _bodies(5.0))
+
+
+PRESETS: dict[str, Callable[..., Preset]] = {
+    "fast": fast,
+    "robust": robust,
+    "ant": ant,
+    "paper": paper,
+}
+
+
+def _plastic(
+    robot: RobotSpec,
+    action_scale: Callable[[str], float],
+    *,
+    mirrors: tuple[Mirror, ...] | None,
+) -> Genome:
+    """Return rules for a robot that are held back enough to learn in minutes."""
+    return Genome(
+        kind="ABCD_eta",
+        layer_sizes=(observation_size(CHANNELS, robot.n_joints), *HIDDEN, robot.n_joints),
+        update=UpdateSpec(
+            interval=4,
+            trace_window=10.0,
+            decay=0.04,
+            normalisation="clip",
+            bound=3.0,
+            learning_rate=1.0,
+        ),
+        initial=InitialSpec("uniform", 0.1),
+        tick_period=0.02,
+        contract=_contract(robot, CHANNELS, action_scale),
+        eta_max=0.1,
+        start_scale=0.25,
+        mirrors=mirrors,
+    )
+
+
+def _bodies(duration: float) -> tuple[Condition, ...]:
+    """Return an episode with the whole body, and one with a front leg cut to a quarter."""
+    return Condition(duration), Condition(duration, (Damage("FR", "shortened", 0.25),))
 
 
 def _walk_then_steer(stage: int, draw: int) -> tuple[Condition, ...]:

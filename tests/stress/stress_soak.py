@@ -194,6 +194,7 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
                 soak.see_that_it_runs()
                 assert made.controller.exit_code is None, made.controller.output()[-2000:]
     assert made.controller.pid == pid
+    made.simulator.end()  # what it would still do while all is computed again is in no recording
     code, again = replayed(recording, [files / f"{name}{SUFFIX}" for name in RULES])
     times, ticks, latency = told(made)
     rss, cpu = watch.column("rss"), watch.column("cpu")

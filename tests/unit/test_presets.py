@@ -113,8 +113,11 @@ def test_etas_of_paper_are_of_either_sign_and_any_size():
     assert eta.max() > 5.0
 
 
-def test_bodies_of_paper_are_whole_or_have_a_short_leg_on_one_side():
-    whole, short = PRESETS["paper"](seed=0).conditions(0, 7)
+@pytest.mark.parametrize("name", ["ant", "paper"])
+def test_bodies_of_the_ant_are_whole_or_have_a_short_leg_on_one_side(name):
+    preset = PRESETS[name](seed=0)
+    assert preset.spec.genome.mirrors is None  # so that the other side is something else
+    whole, short = preset.conditions(0, 7)
     assert whole == Condition(whole.duration)
     assert short.damages == (Damage("FR", "shortened", 0.25),)
     assert short.onset == 0.0
