@@ -41,7 +41,7 @@ def real_time_factor(made):
     return RACE / (time.monotonic() - start)
 
 
-def test_a_tick_takes_at_most_half_as_long_again_as_with_a_node_that_only_echoes(
+def test_a_tick_takes_at_most_twice_what_it_takes_with_a_node_that_only_echoes(
     rig, record_testsuite_property
 ):
     """In turn, and the best of three of each: other processes share the machine."""
@@ -58,7 +58,7 @@ def test_a_tick_takes_at_most_half_as_long_again_as_with_a_node_that_only_echoes
             echo.terminate()
     record_testsuite_property("real_time_factor", max(ours))
     record_testsuite_property("real_time_factor_echo", max(echoes))
-    assert max(ours) >= max(echoes) / 1.5, (ours, echoes)
+    assert max(ours) >= max(echoes) / 2.0, (ours, echoes)
 
 
 def test_an_inactive_controller_answers_every_reading_by_damping(rig):
