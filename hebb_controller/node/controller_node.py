@@ -112,9 +112,7 @@ class ControllerNode(LifecycleNodeMixin, Node):
     @transition("active", may_fail=True)
     def on_activate(self, state: LifecycleState) -> Result:
         """Begin to command: move to the default pose, then run."""
-        drive = self._configured()
-        scheduling.settle()
-        drive.start()
+        self._configured().start()
         return Result.SUCCESS
 
     @transition("inactive")

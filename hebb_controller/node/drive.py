@@ -24,7 +24,7 @@ from .network_topics import NetworkTopics
 from .output import CommandOutput
 from .parameters import Settings
 from .rates import divide
-from .scheduling import prepare_thread, raise_others
+from .scheduling import prepare_thread, raise_others, settle
 from .succession import SwapSettings
 from .supervisor import SupervisorSettings
 from .values import Loaded, LoopSettings, LoopStatus, Phase
@@ -189,8 +189,9 @@ class Drive:
         Raises:
             ActivationError: somebody else commands the robot, or stopped it meanwhile.
         """
-        self._veto, self._starting = "", True
+        self._veto, self._starting = "", True  # first of all: from here on a stop is heard
         try:
+            settle()
             self._thread.wait_for_sample(FIRST_READING_TIMEOUT)
             if others := self._output.others():
                 raise ActivationError(
