@@ -53,9 +53,11 @@ def test_a_tick_takes_at_most_twice_what_it_takes_with_a_node_that_only_echoes(
         made.controller.end()
         made.start_simulator()
         with subprocess.Popen([*node_command(ECHO, {}), "-r", "__ns:=/"]) as echo:
-            made.set(SIM, "paused", False)
-            echoes.append(real_time_factor(made))
-            echo.terminate()
+            try:
+                made.set(SIM, "paused", False)
+                echoes.append(real_time_factor(made))
+            finally:
+                echo.terminate()
     record_testsuite_property("real_time_factor", max(ours))
     record_testsuite_property("real_time_factor_echo", max(echoes))
     assert max(ours) >= max(echoes) / 2.0, (ours, echoes)

@@ -195,8 +195,8 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
                 assert made.controller.exit_code is None, made.controller.output()[-2000:]
     assert made.controller.pid == pid
     made.simulator.end()  # what it would still do while all is computed again is in no recording
-    code, again = replayed(recording, [files / f"{name}{SUFFIX}" for name in RULES])
     times, ticks, latency = told(made)
+    code, again = replayed(recording, [files / f"{name}{SUFFIX}" for name in RULES])
     rss, cpu = watch.column("rss"), watch.column("cpu")
     at = watch.column("time")
     per_tick = np.diff(cpu) / np.maximum(np.diff(np.interp(at, times, ticks)), 1.0)
