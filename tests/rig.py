@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
@@ -20,10 +21,12 @@ from hebb_controller.node.processes import CONTROLLER, SIMULATOR, NodeProcess
 from hebb_controller.observation import Channel, observation_size
 from hebb_controller.plasticity import UpdateSpec
 from hebb_controller.rule import Envelope, LayerEnvelope, RuleHeader, make_rule
+from hebb_controller.share import share_dir
 
 CONTROL = "/controller_node"
 SIM = "/sim_node"
 PATIENCE = 15.0  # s, how long a test waits for what must happen
+LATE = 0.5  # s that a patient rig lets either side be late
 
 
 def find_stand_ins():
@@ -32,6 +35,21 @@ def find_stand_ins():
     paths = os.getenv("PYTHONPATH", "").split(os.pathsep)
     if here not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, paths)])
+
+
+def write_spec(directory, **parts):
+    """Write the shipped robot's spec with other parts; return its path."""
+    shipped = share_dir() / "config" / "robots" / "a1.yaml"
+    document = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    path = directory / "robot.yaml"
+    path.write_text(yaml.safe_dump({**document, **parts}, sort_keys=False), encoding="utf-8")
+    return str(path)
+
+
+def patient_parameters(directory, *, safe_action="damp"):
+    """Return parameters of a controller that no busy machine makes it damp by."""
+    safety = {"safe_action": safe_action, "max_tilt": 1.0, "max_reading_age": LATE}
+    return {"robot": write_spec(directory, safety=safety), "sensor_timeout": LATE}
 
 
 class Recorder:
@@ -232,6 +250,7 @@ def rigs(make_directory, rule_file, *, simulator=SIMULATOR, controller=CONTROLLE
         sim=None,
         controller=None,
         lock_step=False,
+        patient=False,
         readings=True,
         module=modules[1],
         environment=None,
@@ -239,6 +258,9 @@ def rigs(make_directory, rule_file, *, simulator=SIMULATOR, controller=CONTROLLE
         end()
         directory = make_directory()
         drive = {"tick_source": "sensor" if lock_step else "timer", "lock_step": lock_step}
+        if patient:
+            sim = {"command_timeout": LATE, **(sim or {})}
+            controller = {**patient_parameters(directory), **(controller or {})}
         # A node of its own for each rig: what was heard of the one before is not heard again.
         watcher = Operator(name=f"watcher_{os.getpid()}_{next(numbers)}")
         made = Rig(

@@ -22,7 +22,7 @@ from ..plasticity import RULE_KINDS
 from ..robot import RobotSpec
 from ..runtime.base import State
 from ..safety import Safety, damp_command
-from ..signals import Command, Limit, LimitReport, Mode
+from ..signals import NOTHING_ACTED, Command, Limit, LimitReport, Mode
 from .guard import Guard
 from .rates import Pace, RateWatch
 from .succession import Succession, SwapSettings
@@ -212,7 +212,10 @@ class ControlLoop:
             now: steady time, s.
         """
         phase = self.status.phase
-        stalled, self._called = now - self._called, now
+        stall = self.guard.check_stall(now - self._called)
+        self._called = now
+        if stall.tripped and phase is Phase.TO_DEFAULT_POSE and self._held is None:
+            self._started, stall = now, NOTHING_ACTED  # nothing was commanded yet: begin anew
         if self._staged is not None and phase is not Phase.RUN:
             self._swap(*self._staged)
         if phase is Phase.INACTIVE:
@@ -223,9 +226,7 @@ class ControlLoop:
         if phase is Phase.DAMPED:
             return self._stop_command
         repeated = before is not None and sample.stamp == before.stamp
-        report = self.guard.check_stall(stalled)
-        if not report.tripped:
-            report = self.guard.check_stamps(before, sample)
+        report = stall if stall.tripped else self.guard.check_stamps(before, sample)
         if not report.tripped:
             report = self.guard.check(sample, now)
         if not report.tripped and phase is Phase.RUN:

@@ -80,7 +80,7 @@ def wait_for_since(made, start, text):
 
 
 def test_limits_are_set_while_it_runs_and_every_change_of_phase_is_told_at_once(rig):
-    made = rig().up().running()
+    made = rig(patient=True).up().running()
     for name, words in (("warn_jitter", "jitter p99 is"), ("warn_latency", "latency p99 is")):
         before = made.operator.get_parameter(CONTROL, name)
         made.set(CONTROL, name, 0.0)

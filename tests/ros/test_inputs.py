@@ -1,5 +1,6 @@
 """What comes into the node and how its commands leave it, over real DDS, each node a process."""
 
+import functools
 import signal
 import subprocess
 import sys
@@ -9,10 +10,9 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
-import yaml
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
-from rig import CONTROL, PATIENCE, Recorder, is_damp, values
+from rig import CONTROL, PATIENCE, Recorder, is_damp, patient_parameters, values, write_spec
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
@@ -25,7 +25,6 @@ from hebb_controller.plasticity import UpdateSpec
 from hebb_controller.robot import load_robot
 from hebb_controller.rule import RuleHeader, make_rule
 from hebb_controller.rule_file import save_rule
-from hebb_controller.share import share_dir
 
 SUFFIX = ".rule.safetensors"
 SCALE = 0.1  # rad that an action of 1 moves a joint
@@ -34,26 +33,7 @@ SCALE = 0.1  # rad that an action of 1 moves a joint
 @pytest.fixture
 def spec(tmp_path):
     """Return the function that writes the shipped robot's spec with other parts, and returns its path."""
-    shipped = share_dir() / "config" / "robots" / "a1.yaml"
-    document = yaml.safe_load(shipped.read_text(encoding="utf-8"))
-
-    def write(**parts):
-        path = tmp_path / "robot.yaml"
-        path.write_text(yaml.safe_dump({**document, **parts}, sort_keys=False), encoding="utf-8")
-        return str(path)
-
-    return write
-
-
-@pytest.fixture
-def patient(spec):
-    """Return the function that gives parameters which no busy machine makes the controller damp by."""
-
-    def parameters(safe_action="damp"):
-        safety = {"safe_action": safe_action, "max_tilt": 1.0, "max_reading_age": 0.5}
-        return {"robot": spec(safety=safety), "sensor_timeout": 0.5}
-
-    return parameters
+    return functools.partial(write_spec, tmp_path)
 
 
 @pytest.fixture
@@ -137,10 +117,10 @@ def near(expected):
 
 
 def test_a_rule_that_is_swapped_in_is_steered_by_cmd_vel_and_stands_half_a_second_after_the_last(
-    rig, robot, linear, patient
+    rig, robot, linear
 ):
     path, weights = linear(robot, "velocity_command")
-    made = rig(controller={**patient(), "swap_blend": 0.0}).up().running()
+    made = rig(controller={"swap_blend": 0.0}, patient=True).up().running()
     node = made.operator.node
     assert node.count_subscribers("cmd_vel") == 0  # the rule in force has no such channel
     commander = Commander(made.operator)
@@ -166,9 +146,9 @@ def test_a_rule_that_is_swapped_in_is_steered_by_cmd_vel_and_stands_half_a_secon
     assert made.status["phase"] == "RUN"
 
 
-def test_that_nobody_commands_a_rule_that_needs_it_is_said(rig, robot, linear, patient):
+def test_that_nobody_commands_a_rule_that_needs_it_is_said(rig, robot, linear):
     path, _ = linear(robot, "velocity_command")
-    made = rig(controller={**patient(), "rule_file": path}).up().running()
+    made = rig(controller={"rule_file": path}, patient=True).up().running()
     made.diagnostics.wait(inputs(lambda said: said.startswith("no cmd_vel yet")))
     made.commands.wait(near(robot.default), since=len(made.commands.items))
 
@@ -217,11 +197,9 @@ def driver(name, robot, joints, *, imu):
         process.wait()
 
 
-def test_two_drivers_make_one_robot_and_the_joints_of_the_one_that_dies_are_named(
-    rig, robot, patient
-):
+def test_two_drivers_make_one_robot_and_the_joints_of_the_one_that_dies_are_named(rig, robot):
     front, rear = robot.joint_names[:6], robot.joint_names[6:]
-    made = rig(controller=patient())
+    made = rig(patient=True)
     made.simulator.end()
     with ExitStack() as drivers:
         drivers.enter_context(driver("front", robot, front, imu=True))
@@ -369,9 +347,10 @@ def test_a_forward_controller_is_refused_where_the_robot_has_to_be_damped(rig):
 
 
 def test_a_forward_controller_gets_bare_targets_and_holds_the_last_whatever_stops_the_robot(
-    rig, robot, patient
+    rig, robot, tmp_path
 ):
-    made = rig(controller={**patient("hold"), "command_type": "float64_multi_array"})
+    holding = patient_parameters(tmp_path, safe_action="hold")
+    made = rig(controller={**holding, "command_type": "float64_multi_array"})
     forward = ForwardController(made.operator, robot)
     try:
         made.up().running()
@@ -413,9 +392,10 @@ def test_a_forward_controller_gets_bare_targets_and_holds_the_last_whatever_stop
         forward.end()
 
 
-def test_what_moved_the_robot_meanwhile_is_not_undone_by_targets_of_before(rig, robot, patient):
+def test_what_moved_the_robot_meanwhile_is_not_undone_by_targets_of_before(rig, robot, tmp_path):
     """Without a reading after activation there is nothing to hold: the targets of before are old."""
-    made = rig(controller={**patient("hold"), "command_type": "float64_multi_array"})
+    holding = patient_parameters(tmp_path, safe_action="hold")
+    made = rig(controller={**holding, "command_type": "float64_multi_array"})
     forward = ForwardController(made.operator, robot)
     try:
         made.up().running()

@@ -68,7 +68,7 @@ def quiet(made):
 def test_from_each_state_the_transitions_that_there_are_lead_on_and_the_others_change_nothing(
     rig, state
 ):
-    made = rig()
+    made = rig(patient=True)
     reach(made, state)
     for transition in TRANSITIONS:
         if transition not in LEADS_TO[state]:
@@ -96,7 +96,7 @@ def test_from_each_state_the_transitions_that_there_are_lead_on_and_the_others_c
 
 @pytest.mark.parametrize("state", LEADS_TO)
 def test_each_service_answers_in_each_state(rig, state):
-    made = rig()
+    made = rig(patient=True)
     reach(made, state)
     column = {"inactive": 0, "active": 1}.get(state)
     # estop comes last: what is asked of a robot that runs has been asked by then
@@ -123,7 +123,7 @@ def faulty(rig):
     def start(fault):
         path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
         environment = {**ros_environment(), "HEBB_TEST_FAULT": fault, "PYTHONPATH": path}
-        return rig(module="faulty_node", environment=environment)
+        return rig(module="faulty_node", environment=environment, patient=True)
 
     return start
 
@@ -174,7 +174,7 @@ def test_an_error_in_the_processing_of_an_error_finalizes(faulty):
 
 
 def test_an_estop_while_it_is_being_activated_keeps_it_from_starting(rig):
-    made = rig()
+    made = rig(patient=True)
     made.simulator.end()  # so that activation waits for readings
     go(made, "configure")
     nothing = made.operator.trigger(f"{CONTROL}/estop")  # its client has found the node from now on
@@ -221,7 +221,7 @@ def begin(made, transition):
     "state", ["unconfigured", "configuring", "inactive", "activating", "moving", "finalized"]
 )
 def test_whatever_the_state_a_signal_ends_the_process_and_the_robot_is_safe(rig, state, number):
-    made = rig()
+    made = rig(patient=True)
     changing = None
     assert made.operator.state(CONTROL, timeout=15.0) == "unconfigured"  # it is up
     if state in ("configuring", "moving", "activating"):

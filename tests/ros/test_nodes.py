@@ -16,7 +16,7 @@ from hebb_controller.node.processes import CONTROLLER, SIMULATOR, NodeProcess
 @pytest.fixture(scope="module")
 def held(rig):
     """Return a rig whose controller nobody has configured yet."""
-    return rig()
+    return rig(patient=True)
 
 
 def test_each_state_commands_what_the_table_says(held, rule_file, sha256):
@@ -62,7 +62,7 @@ def test_each_state_commands_what_the_table_says(held, rule_file, sha256):
         ("rule_file", "/nowhere.rule.safetensors", "no such file"),
         ("rule_file", "", "rule_file is not set"),
         ("robot", "a2", "Shipped: a1"),
-        ("sensor_timeout", 0.5, "max_reading_age"),
+        ("sensor_timeout", 0.6, "max_reading_age"),
         ("lock_step", True, "needs tick_source sensor"),
         ("command_rate", 120.0, "whole multiple"),
     ],

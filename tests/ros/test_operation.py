@@ -193,7 +193,8 @@ def test_what_was_learned_outlives_the_process_and_another_runtime_goes_on_from_
 
 def test_commands_go_out_faster_than_ticks_and_a_foreign_rate_freezes_the_weights(rig):
     """Simulated at twice real time, a tick of the node is two of the rule's."""
-    made = rig(sim={"real_time_factor": 2.0}, controller={"command_rate": 200.0}).up().running()
+    made = rig(sim={"real_time_factor": 2.0}, controller={"command_rate": 200.0}, patient=True)
+    made.up().running()
     made.statuses.wait(lambda s: "the rule needs 50 Hz" in values(s).get("plasticity", ""))
     start = len(made.commands.items)
     made.commands.wait_for(200)
@@ -204,7 +205,7 @@ def test_commands_go_out_faster_than_ticks_and_a_foreign_rate_freezes_the_weight
 
 
 def test_a_dry_run_commands_nobody_and_a_published_estop_or_a_silent_dead_man_damps(rig):
-    made = rig(controller={"dry_run": True, "heartbeat_timeout": 0.5})
+    made = rig(controller={"dry_run": True, "heartbeat_timeout": 0.5}, patient=True)
     dry = []
     made.operator.watch(JointState, f"{CONTROL}/dry_run", dry.append)
     beat = made.operator.node.create_publisher(Empty, "heartbeat", 1)

@@ -17,7 +17,7 @@ from hebb_controller.signature import Trust
 
 @pytest.fixture(scope="module")
 def walking(rig, rules):
-    return rig(controller={"rule_dir": str(rules)}).up().running()
+    return rig(controller={"rule_dir": str(rules)}, patient=True).up().running()
 
 
 def truncated(directory, robot):

@@ -343,6 +343,22 @@ def test_a_loop_that_stood_still_damps_though_its_readings_are_new(robot):
     assert driven.loop.status.reason == "the control loop stood still for 0.11 s: damping"
 
 
+@pytest.mark.parametrize("heard", ["nothing", "before", "since"])
+def test_a_loop_that_stood_still_before_its_first_command_begins_anew(robot, heard):
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    old = sample(robot, 10 * MS)
+    new = sample(robot, 190 * MS)
+    given = {"nothing": None, "before": old, "since": new}[heard]
+    now = 200 * MS * 1e-9
+    assert driven.loop.tick(given, now) is None
+    assert driven.phase is Phase.TO_DEFAULT_POSE
+    driven.stamp = 190 * MS
+    assert driven.step().mode is Mode.POSITION
+    driven.stamp += 200 * MS  # from here on the robot is commanded
+    assert driven.step().mode is Mode.DAMP
+
+
 def test_a_backward_jump_of_the_stamps_damps(robot):
     driven = Driven(robot).to_run()
     now = driven.stamp * 1e-9 + 0.02
