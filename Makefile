@@ -6,7 +6,16 @@ BIN := $(VENV)/bin
 RESULTS := build/test-results
 
 # From quick to slow, so that a mistake shows early.
-SUITES := unit property contract golden sim ros packaging
+SUITES := unit property contract golden sim ros alone packaging
+
+# Some processes at once; over ROS each takes whole files, since a module's tests may share their robot.
+# What measures times is left to `alone`.
+SHARED = -n auto --maxprocesses 4 --dist $(DIST) -m 'not alone'
+DIST := worksteal
+test-ros: DIST := loadfile
+test-golden test-packaging: SHARED :=
+test-alone: SHARED := -m alone
+test-alone: TESTS := tests/ros
 
 # Nothing of the user's own site-packages, of another environment or of a sourced ROS installation
 # gets in.
@@ -69,9 +78,9 @@ suites: $(addprefix test-,$(SUITES))
 
 # pytest fails when it finds no test; a directory whose tests were all skipped fails here too.
 $(addprefix test-,$(SUITES)): test-%: $(VENV)/.test-installed
-	@echo "==> pytest tests/$*"
+	@echo "==> pytest $(or $(TESTS),tests/$*) $(SHARED)"
 	@mkdir -p $(RESULTS)
-	@$(BIN)/pytest tests/$* --junitxml=$(RESULTS)/$*.xml
+	@$(BIN)/pytest $(or $(TESTS),tests/$*) $(SHARED) --junitxml=$(RESULTS)/$*.xml
 	@$(BIN)/python -c "$$ANY_EXECUTED" $(RESULTS)/$*.xml
 
 # Of no use to most changes, so it is no part of `test`.

@@ -76,6 +76,7 @@ EXTRAS["dev"] = [
     "mypy>=1.13",
     "pytest>=8",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "ruff>=0.8",
     # colcon's --symlink-install needs `setup.py develop` with options that setuptools 80 took away.
     "setuptools>=77,<80",

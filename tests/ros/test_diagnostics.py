@@ -79,6 +79,7 @@ def wait_for_since(made, start, text):
     return int.from_bytes(message.status[0].level, "little")
 
 
+@pytest.mark.alone
 def test_limits_are_set_while_it_runs_and_every_change_of_phase_is_told_at_once(rig):
     made = rig(patient=True).up().running()
     for name, words in (("warn_jitter", "jitter p99 is"), ("warn_latency", "latency p99 is")):

@@ -41,6 +41,7 @@ def real_time_factor(made):
     return RACE / (time.monotonic() - start)
 
 
+@pytest.mark.alone
 def test_a_tick_takes_at_most_twice_what_it_takes_with_a_node_that_only_echoes(
     rig, record_testsuite_property
 ):

@@ -191,6 +191,7 @@ def test_what_was_learned_outlives_the_process_and_another_runtime_goes_on_from_
     assert made.operator.trigger(f"{CONTROL}/reset_weights") == ""
 
 
+@pytest.mark.alone
 def test_commands_go_out_faster_than_ticks_and_a_foreign_rate_freezes_the_weights(rig):
     """Simulated at twice real time, a tick of the node is two of the rule's."""
     made = rig(sim={"real_time_factor": 2.0}, controller={"command_rate": 200.0}, patient=True)

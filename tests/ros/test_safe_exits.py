@@ -13,6 +13,7 @@ from hebb_controller.node.operator_client import NodeTimeoutError
 SENSOR_TIMEOUT = COMMAND_TIMEOUT = 0.1  # s
 TICK = 0.02
 MARGIN = 0.05
+pytestmark = pytest.mark.alone
 
 
 @pytest.mark.parametrize("tick_source", ["timer", "sensor"])

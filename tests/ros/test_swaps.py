@@ -107,6 +107,7 @@ def test_a_good_file_takes_over_and_is_numbered(walking, rules, sha256):
         assert values(status)["phase"] == "RUN"
 
 
+@pytest.mark.alone
 def test_commands_go_on_while_a_file_is_validated(walking, rules):
     """The child process takes a second; without commands the receiver would damp, and say so at once."""
     commands, since = len(walking.commands.items), len(walking.diagnostics.items)
