@@ -3,9 +3,10 @@
 import os
 import time
 
-from hebb_controller.node import controller_node
+from hebb_controller.node import controller_node, snapshot_file
 from hebb_controller.node.drive import Drive
 from hebb_controller.node.loop import ControlLoop
+from hebb_controller.node.output import CommandOutput
 from hebb_controller.node.sensor_thread import SensorThread
 
 FAULT = "HEBB_TEST_FAULT"
@@ -27,12 +28,46 @@ def once(kind, name, act):
     setattr(kind, name, call)
 
 
+def before(kind, name, act):
+    """Have something done first whenever a method is called."""
+    method = getattr(kind, name)
+
+    def call(self, *args, **rest):
+        act(self)
+        return method(self, *args, **rest)
+
+    setattr(kind, name, call)
+
+
+def hold_up(drive):
+    """Keep the control thread busy for longer than anybody waits for it."""
+    drive._thread.post(lambda _: time.sleep(0.8))
+
+
+def hang_in_the_next_tick(drive):
+    """Have the control thread come back with its command after the node has damped without it."""
+    tick = ControlLoop.tick
+
+    def hang(self, *args):
+        ControlLoop.tick = tick
+        command = tick(self, *args)
+        time.sleep(1.3)
+        return command
+
+    ControlLoop.tick = hang
+    time.sleep(0.1)
+    once(CommandOutput, "close", lambda: time.sleep(1.0))
+
+
 FAULTS = {
     "configure": lambda: once(Drive, "__init__", fail),
     "sensors": lambda: once(SensorThread, "__init__", fail),
     "activate": lambda: once(ControlLoop, "start", fail),
     "deactivate": lambda: once(ControlLoop, "stop", fail),
     "hang": lambda: once(ControlLoop, "stop", lambda: time.sleep(2.0)),
+    "hang in a tick": lambda: before(Drive, "leave", hang_in_the_next_tick),
+    "late": lambda: [before(Drive, name, hold_up) for name in ("estop", "stage")],
+    "slow disk": lambda: before(snapshot_file, "save_snapshot", lambda _: time.sleep(3.0)),
     "cleanup": lambda: once(SensorThread, "close", fail),
     "stop": lambda: setattr(ControlLoop, "stop", fail),
     "everything": lambda: (setattr(Drive, "leave", fail), setattr(Drive, "close", fail)),

@@ -201,6 +201,8 @@ class ControlThread:
             command = loop.tick(sample, now)
         except Exception as error:
             command = self._damp(error)
+        if command is not None:
+            command = loop.in_time(command, time.monotonic() - now)
         damped = loop.status.phase is Phase.DAMPED
         newly = damped and before is not Phase.DAMPED
         repeat = not self._by_reading or (damped and not self._answer_once)

@@ -39,7 +39,7 @@ from .transitions import transition
 from .values import Loaded, LoopStatus, Phase, Value
 
 NODE = "controller_node"
-EXECUTOR_THREADS = 5  # one for each callback group
+EXECUTOR_THREADS = 6  # one for each callback group
 
 TRIGGERS: Mapping[str, Callable[[Drive, parameters.Settings], str]] = {
     "~/estop": lambda drive, now: drive.estop("~/estop was called"),
@@ -84,9 +84,12 @@ class ControllerNode(LifecycleNodeMixin, Node):
         group = MutuallyExclusiveCallbackGroup()
         for name, act in TRIGGERS.items():
             answer = functools.partial(self._on_trigger, act)
-            self.create_service(Trigger, name, answer, callback_group=group)
+            # An e-stop waits for nothing, be it a snapshot on a slow disk.
+            own = MutuallyExclusiveCallbackGroup() if name == "~/estop" else group
+            self.create_service(Trigger, name, answer, callback_group=own)
         self.create_service(SetBool, "~/freeze", self._on_freeze, callback_group=group)
-        self.create_timer(1.0, self._every_second, callback_group=group)
+        clock = scheduling.steady_clock()
+        self.create_timer(1.0, self._every_second, callback_group=group, clock=clock)
         self._changed = self.create_guard_condition(self._publish_diagnostics, group)
         self._noticed = self.create_guard_condition(self._review, group)
         # In the group of the parameter services: a swap that is under way is waited for.
@@ -160,8 +163,9 @@ class ControllerNode(LifecycleNodeMixin, Node):
         scheduling.collect()
 
     def _review(self) -> None:
-        if self._drive is not None:
-            self._drive.review()
+        drive = self._drive
+        if drive is not None:
+            drive.review()
         self.publish_diagnostics()
 
     def _on_change(self, status: LoopStatus) -> None:
@@ -215,8 +219,8 @@ class ControllerNode(LifecycleNodeMixin, Node):
     def _end_drive(self) -> None:
         with self._letting_go:
             drive, self._drive = self._drive, None
-        if drive is not None:
-            drive.close()
+            if drive is not None:
+                drive.close()  # who ends the process meanwhile waits for it
 
     # Services
 
@@ -261,6 +265,9 @@ class ControllerNode(LifecycleNodeMixin, Node):
         except HebbError as error:
             self.get_logger().warning(f"refused: {error}")
             return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:  # it would end the executor, and with it the node
+            self.get_logger().error(traceback.format_exc())
+            return SetParametersResult(successful=False, reason=f"{type(error).__name__}: {error}")
         return SetParametersResult(successful=True)
 
     def _carry(self, changes: Sequence[Parameter[Value]]) -> bool:
@@ -299,17 +306,19 @@ class ControllerNode(LifecycleNodeMixin, Node):
             raise ParameterError("the controller is damped. Call ~/reset_estop first.")
 
     def _after_set(self, changes: Sequence[Parameter[Value]]) -> None:
-        drive, prepared = self._drive, self._prepared
-        self._prepared = None
-        if drive is None or self._following:
+        prepared, self._prepared = self._prepared, None
+        if self._drive is None or self._following:
             return
-        for change in changes:
-            if change.name == "rule_file" and prepared is not None:
-                if reason := drive.stage(prepared, carry=self._carry(changes)):
-                    self.get_logger().error(f"not swapped: {reason}")
-                    self._rule_changed.trigger()
-            elif change.name == "plasticity_gain":
-                drive.set_plasticity_gain(float(change.value))
+        values = {change.name: change.value for change in changes}
+        if "rule_file" in values and prepared is not None:
+            carry = self._carry(changes)
+            if reason := self._carried_out(lambda drive: drive.stage(prepared, carry=carry)):
+                self.get_logger().error(f"not swapped: {reason}")
+                self._rule_changed.trigger()
+        if "plasticity_gain" in values:
+            gain = float(values["plasticity_gain"])
+            if reason := self._carried_out(lambda drive: drive.set_plasticity_gain(gain)):
+                self.get_logger().error(f"plasticity_gain: {reason}")
 
     def _follow_rule(self) -> None:
         """Have rule_file name the rule that drives, after a swap was taken back."""

@@ -182,7 +182,10 @@ class ReadingAssembler:
             if imu_stamp != self._stamp:
                 return None
             self._imu, self._seen = None, [False] * len(self._seen)
-        stamp = self._last_stamp = max(imu_stamp, *self._joint_stamp)
+        stamp = max(imu_stamp, *self._joint_stamp)
+        if self._paired and stamp < self._last_stamp:  # its age is not known any more
+            self._velocity_command = VelocityCommand()
+        self._last_stamp = stamp
         q, rate = imu.orientation, imu.angular_velocity
         mounting = self._robot.imu_rotation
         reading = SensorReading(

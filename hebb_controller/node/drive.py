@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 
 from rclpy.node import Node
@@ -17,7 +19,7 @@ from ..runtime.base import State
 from ..safety import damp_command
 from ..signals import Command
 from . import graph, reports, rule_loading, snapshot_file
-from .control_thread import ControlThread
+from .control_thread import REQUEST_TIMEOUT, ControlThread, ControlThreadError
 from .inputs import Inputs, Listener
 from .loop import ControlLoop
 from .network_topics import NetworkTopics
@@ -71,6 +73,8 @@ class Drive:
         self._others: tuple[str, ...] = ()
         self._starting = False
         self._veto = ""  # why a start that is under way shall not be
+        self._sending = threading.Lock()
+        self._silent = False
         self._counted = (0, 0)
         self._missed = 0.0
         self._next_plasticity = 0.0
@@ -109,8 +113,8 @@ class Drive:
         )
         listener = Listener(
             reading=self._thread.offer,
-            estop=lambda: self._thread.post(lambda loop: self._damp(loop, "estop was published")),
-            beat=lambda now: self._thread.post(lambda loop: loop.guard.beat(now)),
+            estop=lambda: self._post(lambda loop: self._damp(loop, "estop was published")),
+            beat=lambda now: self._post(lambda loop: loop.guard.beat(now)),
             incompatible=self._suspect,
             noticed=noticed,
         )
@@ -155,7 +159,9 @@ class Drive:
         loop, inputs, now = self._loop, self._inputs, time.monotonic()
         heard, timeout = inputs.latest, loop.guard.watchdog
         phase = loop.status.phase
-        waiting = phase in (Phase.INACTIVE, Phase.DAMPED)
+        unfit = loop.guard.standing(now) if phase is Phase.TO_DEFAULT_POSE else ""
+        if heard and phase in (Phase.INACTIVE, Phase.DAMPED):
+            unfit = loop.guard.check(heard, now).detail
         return reports.Facts(
             lifecycle,
             self.robot.name,
@@ -172,7 +178,7 @@ class Drive:
             sensor_timeout=timeout,
             quiet=inputs.quiet(now, timeout),
             refused=inputs.refused(now),
-            unfit=loop.guard.check(heard, now).detail if waiting and heard else "",
+            unfit=unfit,
             velocity_complaint=inputs.velocity_complaint(now, loop.loaded),
             constant=loop.guard.constant_joints if phase is Phase.RUN else (),
             incompatible=self._incompatible,
@@ -209,7 +215,17 @@ class Drive:
     def estop(self, reason: str) -> str:
         """Damp and stay so, or do not start; return why there was nothing to stop, or nothing."""
         starting = self._starting
-        damped = self._thread.ask(lambda loop: self._damp(loop, reason))
+        if starting:
+            self._veto = reason
+        asked = self._thread.post(lambda loop: self._damp(loop, reason))
+        try:
+            damped = asked.result(timeout=REQUEST_TIMEOUT)
+        except FutureTimeoutError:  # it is carried out all the same, once the thread goes on
+            if self.status.phase is not Phase.INACTIVE:
+                self._send(damp_command(self.robot), 0)
+            return (
+                "the control thread does not answer: DAMP was sent without it, and it will stay so."
+            )
         return "" if damped or starting else "nothing to stop: not active"
 
     def reset_estop(self) -> str:
@@ -234,9 +250,10 @@ class Drive:
         """Go back to the rule before; return why not, or an empty string."""
         return self._thread.ask(lambda loop: loop.roll_back())
 
-    def set_plasticity_gain(self, gain: float) -> None:
-        """Set the factor on every weight change, from the next tick on."""
-        self._thread.ask(lambda loop: loop.set_plasticity_gain(gain))
+    def set_plasticity_gain(self, gain: float) -> str:
+        """Set the factor on every weight change, from the next tick on; return an empty string."""
+        self._thread.post(lambda loop: loop.set_plasticity_gain(gain))
+        return ""
 
     def freeze(self, *, frozen: bool) -> str:
         """Freeze the weights or let them change again; return an empty string."""
@@ -293,7 +310,7 @@ class Drive:
             stack.callback(self._inputs.close)
             if not self._thread.end():
                 self._node.get_logger().error("the control thread does not end; damping without it")
-                self._send(damp_command(self.robot), 0)
+                self._send(damp_command(self.robot), 0, last=True)
             if driving:
                 self._output.wait_until_heard()
 
@@ -311,6 +328,10 @@ class Drive:
         self._thread.send(command)
         return True
 
+    def _post(self, request: Callable[[ControlLoop], object]) -> None:
+        with contextlib.suppress(ControlThreadError):  # it has ended: there is nothing to stop
+            self._thread.post(request)
+
     def _suspect(self, topic: str) -> None:
         """Look, from now on, at who is kept away from a topic: the middleware told of somebody."""
         self._suspects.add(topic)
@@ -323,10 +344,14 @@ class Drive:
         if "not " in self._scheduling:
             self._node.get_logger().warning(f"control thread: {self._scheduling}")
 
-    def _send(self, command: Command, stamp: int) -> None:
+    def _send(self, command: Command, stamp: int, *, last: bool = False) -> None:
         if not self._node.context.ok():
             return
-        self._output.send(command, stamp)
+        with self._sending:  # after the last one a thread that wakes up has nothing to say
+            if self._silent:
+                return
+            self._silent = last
+            self._output.send(command, stamp)
         self._topics.publish(self._loop, stamp)
         now = time.monotonic()
         if self._loop.status.phase is Phase.RUN and now >= self._next_plasticity:

@@ -41,8 +41,9 @@ class Guard:
         return LOCK_STEP_WATCHDOG if settings.lock_step else settings.sensor_timeout
 
     def start(self) -> None:
-        """Have the robot count as following from now on."""
+        """Have the robot count as following, and stamps as going on, from now on."""
         self._following.restart()
+        self._stamp = -1
 
     def begin(self, stamp: int) -> None:
         """Have sensors count as moving from this stamp on, ns."""
@@ -91,6 +92,18 @@ class Guard:
             return LimitReport(Limit.STALE, f"the stamps jumped ahead by {step:.3f} s")
         return NOTHING_ACTED
 
+    def watch(self, sample: Sample, now: float) -> None:
+        """See whether the stamps of the readings go on."""
+        if sample.stamp != self._stamp:
+            self._stamp, self._advanced = sample.stamp, now
+
+    def standing(self, now: float) -> str:
+        """Return that one stamp has come again and again for too long, or an empty string."""
+        limit, still = self._settings.frozen_timeout, now - self._advanced
+        if not limit or still <= limit or self._settings.lock_step:
+            return ""
+        return f"the stamps have stood still for {still:.2f} s"
+
     def check_motion(self, sample: Sample, now: float) -> LimitReport:
         """Return whether the sensors of a robot that runs still read something new now and then.
 
@@ -99,9 +112,7 @@ class Guard:
         tilt would not be seen.
         """
         reading, before = sample.reading, self._last
-        if before is None or sample.stamp != self._stamp:
-            self._advanced = now
-        self._last, self._stamp = reading, sample.stamp
+        self._last = reading
         if before is None:
             self._moved[:] = self._joints_changed = self._imu_changed = sample.stamp
             return NOTHING_ACTED
@@ -121,10 +132,8 @@ class Guard:
             still = (sample.stamp - since) * 1e-9
             if limit and still > limit:
                 return LimitReport(Limit.STALE, f"{what} read the same for {still:.2f} s")
-        still = now - self._advanced
-        if limit and still > limit and not self._settings.lock_step:
-            return LimitReport(Limit.STALE, f"the stamps have stood still for {still:.2f} s")
-        return NOTHING_ACTED
+        standing = self.standing(now)
+        return LimitReport(Limit.STALE, standing) if standing else NOTHING_ACTED
 
     def astray(self, sample: Sample, target: FloatArray) -> int:
         """Return how many joints are not where they were led, (n,) rad; 0 where a limp leg may explain it."""

@@ -223,8 +223,9 @@ class ControlLoop:
         if sample is None or sample.reading.received < self._started:
             return self._without_reading(now)
         before, self._sample = self._sample, sample
+        self.guard.watch(sample, now)
         if phase is Phase.DAMPED:
-            return self._stop_command
+            return self._stop_or_sink(sample, now)
         repeated = before is not None and sample.stamp == before.stamp
         report = stall if stall.tripped else self.guard.check_stamps(before, sample)
         if not report.tripped:
@@ -252,6 +253,18 @@ class ControlLoop:
         self._held = command
         return command
 
+    def in_time(self, command: Command, took: float) -> Command:
+        """Return a command, or what to do instead if the tick that made it took too long.
+
+        Args:
+            command: what :meth:`tick` returned.
+            took: since the tick began, s of steady time.
+        """
+        stall = self.guard.check_stall(took)
+        if not stall.tripped or self.status.phase in (Phase.INACTIVE, Phase.DAMPED):
+            return command
+        return self._latch(stall, self._safe_command(stall))
+
     def _without_reading(self, now: float) -> Command | None:
         if self.status.phase is Phase.DAMPED:
             return self._stop_command
@@ -260,6 +273,15 @@ class ControlLoop:
             return None
         detail = f"no complete sensor reading for {quiet * 1e3:.0f} ms since the start"
         return self._latch(LimitReport(Limit.STALE, detail), damp_command(self.robot))
+
+    def _stop_or_sink(self, sample: Sample, now: float) -> Command:
+        """Return the command that stops the robot: one that holds its pose does so until it tilts."""
+        if self._stop_command.mode is not Mode.DAMP:
+            report = self.guard.check(sample, now)
+            if report.acted & Limit.TILT:
+                self._stop_command = damp_command(self.robot, report)
+                self._tell(reason=f"{report.detail}: {self._action(self._stop_command)}")
+        return self._stop_command
 
     def _moment(self, sample: Sample, now: float) -> int:
         """Return the time by which ticks are due, ns."""
@@ -344,17 +366,18 @@ class ControlLoop:
     def _latch(self, report: LimitReport, command: Command) -> Command:
         phase = self.status.phase
         if phase is not Phase.DAMPED:
-            damps = command.mode is Mode.DAMP and self._settings.can_damp
-            action = "damping" if damps else "holding"
             self._staged = None
             self._stop_command = command
-            self._tell(phase=Phase.DAMPED, reason=f"{report.detail}: {action}")
+            self._tell(phase=Phase.DAMPED, reason=f"{report.detail}: {self._action(command)}")
             if phase is Phase.RUN and self._succession.on_probation:
                 self._roll_back(report.detail, trusted=False)
                 self._tell()
         elif command.mode is Mode.DAMP:
             self._stop_command = command
         return self._stop_command
+
+    def _action(self, command: Command) -> str:
+        return "damping" if command.mode is Mode.DAMP and self._settings.can_damp else "holding"
 
     def _tell(self, *, phase: Phase | None = None, reason: str | None = None) -> None:
         """Say anew what there is to say."""

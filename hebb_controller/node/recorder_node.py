@@ -35,6 +35,7 @@ from std_msgs.msg import Bool, Float64MultiArray
 from ..errors import HebbError, MissingExtraError, ParameterError
 from ..stop_signals import stop_event
 from .message_definitions import definition
+from .scheduling import steady_clock
 
 if TYPE_CHECKING:
     from ..mcap_file import McapFile
@@ -191,7 +192,7 @@ class RecorderNode(Node):
             take = functools.partial(self._take, number)
             self._topics.append(self.create_subscription(kind, name, take, qos, raw=True))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self.tell)
+        self.create_timer(1.0, self.tell, clock=steady_clock())
         self.get_logger().info(f"recording to {path}")
         self.tell()
 

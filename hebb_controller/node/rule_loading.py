@@ -149,8 +149,11 @@ def inside(rule_file: str, rule_dir: str) -> Path:
     """
     if not rule_file:
         raise RuleFileError("rule_file is empty. Set it to the path of a .rule.safetensors file.")
-    directory = Path(rule_dir).resolve() if rule_dir else Path.cwd()
-    path = (directory / rule_file).resolve()
+    try:
+        directory = Path(rule_dir).resolve() if rule_dir else Path.cwd()
+        path = (directory / rule_file).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle
+        raise RuleFileError(f"{rule_file!r}: is no path of a file: {error}.") from error
     if rule_dir and not path.is_relative_to(directory):
         raise RuleFileError(
             f"{rule_file}: is outside rule_dir ({directory}). Copy the file into it."

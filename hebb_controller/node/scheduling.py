@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+
 SWITCH_INTERVAL = 0.0002  # s; by Python's own 5 ms a busy thread would delay the control thread
 
 
@@ -28,6 +30,11 @@ def settle() -> None:
 def collect() -> None:
     """Collect garbage, once a second: after :func:`settle` that stops the threads for some 40 µs."""
     gc.collect()
+
+
+def steady_clock() -> Clock:
+    """Return a clock for timers that go on where ``use_sim_time`` is set and ``/clock`` stands still."""
+    return Clock(clock_type=ClockType.STEADY_TIME)
 
 
 def prepare_thread(priority: int, cpu: int) -> str:

@@ -130,4 +130,5 @@ class NumpyRuntime:
             raise ShapeError("state 'tick' is missing or not a single number.")
         for name, array in own.items():
             array[:] = state[name]
+        self._delta_layers = None
         self._tick = int(state["tick"])

@@ -5,6 +5,7 @@ Every pytest process has a ROS domain of its own, and nothing leaves this machin
 
 import importlib.util
 import os
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from hebb_controller.rule_file import load_rule, save_rule
 
 os.environ.update(ros_environment(own_domain()))
 
+TESTS = Path(__file__).parents[1]
 NEEDED = ("rclpy", "sensor_msgs", "lifecycle_msgs", "std_srvs", "diagnostic_msgs", "pybullet")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 if MISSING:
@@ -52,3 +54,15 @@ def rig(tmp_path_factory, rule_file):
     """Return the function that starts a rig; the last one ends with the module."""
     with rigs(lambda: tmp_path_factory.mktemp("rig"), rule_file) as start:
         yield start
+
+
+@pytest.fixture
+def faulty(rig):
+    """Return the function that starts a rig whose controller has a fault of tests/faulty_node.py."""
+
+    def start(fault, **rest):
+        path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+        environment = {**ros_environment(), "HEBB_TEST_FAULT": fault, "PYTHONPATH": path}
+        return rig(module="faulty_node", environment=environment, **{"patient": True, **rest})
+
+    return start

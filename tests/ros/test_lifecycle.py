@@ -1,16 +1,13 @@
 """Every transition and service from every state, errors inside transitions, and ends from everywhere."""
 
-import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from rig import CONTROL, SIM, is_damp, values
 
 from hebb_controller.node.operator_client import NodeTimeoutError
-from hebb_controller.node.processes import ros_environment
 
 TRANSITIONS = ("configure", "activate", "deactivate", "cleanup", "shutdown")
 LEADS_TO = {
@@ -114,18 +111,6 @@ def test_each_service_answers_in_each_state(rig, state):
     if state == "finalized":
         reason = made.operator.set_parameter(CONTROL, "robot", "a1")
         assert "Start the node anew" in reason
-
-
-@pytest.fixture
-def faulty(rig):
-    """Return the function that starts a rig whose controller has a fault of tests/faulty_node.py."""
-
-    def start(fault):
-        path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-        environment = {**ros_environment(), "HEBB_TEST_FAULT": fault, "PYTHONPATH": path}
-        return rig(module="faulty_node", environment=environment, patient=True)
-
-    return start
 
 
 @pytest.mark.parametrize(

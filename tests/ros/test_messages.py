@@ -176,6 +176,19 @@ def test_with_paired_readings_that_half_second_is_one_of_their_stamps(robot):
     assert commanded(STAMP + 501_000_000) == [0.0] * 3
 
 
+def test_a_commanded_velocity_is_forgotten_when_the_clock_of_the_readings_begins_anew(robot):
+    assembler = ReadingAssembler(robot, paired=True)
+
+    def commanded(stamp):
+        assembler.add_joint_states(joints(robot.joint_names, stamp), 0.0)
+        return assembler.add_imu(imu(stamp), 0.0).reading.velocity_command.tolist()
+
+    commanded(STAMP)
+    assembler.add_velocity_command(twist(), 1000.0)
+    assert commanded(STAMP // 2) == [0.0] * 3
+    assert commanded(STAMP) == [0.0] * 3
+
+
 @pytest.mark.parametrize("field", ["forward", "left", "turn"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_commanded_velocity_that_is_not_finite_is_refused_and_the_one_before_holds(

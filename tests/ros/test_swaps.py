@@ -64,6 +64,12 @@ def link_to_outside(directory, robot):
     return path
 
 
+def link_to_itself(directory, robot):
+    path = directory / "circle.rule.safetensors"
+    path.symlink_to(path)
+    return path
+
+
 def upwards(directory, robot):
     return directory / ".." / outside(directory, robot).name
 
@@ -78,6 +84,7 @@ def upwards(directory, robot):
         (pickled, "pickle"),
         (outside, "outside rule_dir"),
         (link_to_outside, "outside rule_dir"),
+        (link_to_itself, "circle.rule.safetensors"),
         (upwards, "outside rule_dir"),
     ],
 )

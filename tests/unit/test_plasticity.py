@@ -251,3 +251,5 @@ def test_the_change_that_was_made_is_shown_layer_by_layer():
     runtime.step(np.ones(6, dtype=np.float32))
     for layer, old, change in zip(runtime.layers, before, runtime.last_change, strict=True):
         assert np.array_equal(old + change, layer)
+    runtime.restore(runtime.state)
+    assert runtime.last_change is None  # it was that of a tick before

@@ -1,0 +1,84 @@
+"""What is asked of a node whose control thread, or whose disk, keeps it waiting."""
+
+import threading
+import time
+
+from rig import CONTROL, SIM, is_damp, values
+
+LATE = "the control thread does not answer"
+
+
+def driving(made):
+    assert made.operator.change_state(CONTROL, "configure", timeout=15.0), made.logs()
+    assert made.operator.change_state(CONTROL, "activate"), made.logs()
+    made.set(SIM, "paused", False)
+    return made.running()
+
+
+def test_an_estop_does_not_wait_for_a_snapshot_on_a_slow_disk(faulty, tmp_path):
+    made = driving(faulty("slow disk"))
+    made.set(CONTROL, "snapshot_file", str(tmp_path / "now.snapshot.safetensors"))
+    said = []
+    keeping = threading.Thread(
+        target=lambda: said.append(made.operator.trigger(f"{CONTROL}/snapshot", timeout=10.0))
+    )
+    keeping.start()
+    time.sleep(0.5)
+    assert made.operator.trigger(f"{CONTROL}/estop") == ""
+    made.wait_for_phase("DAMPED")
+    assert not said
+    keeping.join()
+    assert said == [""]
+
+
+def test_an_estop_that_the_control_thread_does_not_answer_damps_at_once_and_for_good(faulty):
+    made = driving(faulty("late"))
+    assert LATE in made.operator.trigger(f"{CONTROL}/estop")
+    made.commands.wait(is_damp)
+    made.wait_for_phase("DAMPED")
+    assert made.status["reason"].startswith("~/estop was called")
+    first = next(i for i, (_, m) in enumerate(made.commands.items) if is_damp(m))
+    made.commands.wait_for(20)
+    assert all(is_damp(m) for _, m in made.commands.items[first:])
+
+
+def test_an_estop_that_is_answered_late_during_activation_keeps_the_node_from_starting(faulty):
+    made = faulty("late")
+    made.simulator.end()  # so that activation waits for readings
+    assert made.operator.change_state(CONTROL, "configure", timeout=15.0)
+    results = []
+    activating = threading.Thread(
+        target=lambda: results.append(made.operator.change_state(CONTROL, "activate", timeout=15.0))
+    )
+    activating.start()
+    made.diagnostics.wait(lambda m: values(m.status[0]).get("lifecycle") == "in transition")
+    assert LATE in made.operator.trigger(f"{CONTROL}/estop")
+    activating.join()
+    assert results == [False]
+    assert "not started: ~/estop was called" in made.controller.output()
+    assert not made.commands.items
+
+
+def test_a_swap_that_the_control_thread_does_not_take_is_taken_back_and_the_node_lives(
+    faulty, rules
+):
+    made = driving(faulty("late"))
+    before = made.operator.get_parameter(CONTROL, "rule_file")
+    made.set(CONTROL, "rule_file", str(rules / "two.rule.safetensors"))
+    deadline = time.monotonic() + 5.0
+    while made.operator.get_parameter(CONTROL, "rule_file") != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert made.status["swap"] == "0"
+    assert "not swapped: the control thread did not answer" in made.controller.output()
+    assert made.controller.exit_code is None
+
+
+def test_a_tick_that_comes_back_after_the_node_has_damped_without_it_says_nothing(faulty):
+    """In lock-step, where a tick may take its time; the topic stays open for a second more."""
+    made = driving(faulty("hang in a tick", patient=False, lock_step=True))
+    assert not made.operator.change_state(CONTROL, "deactivate", timeout=10.0)
+    assert "damping without it" in made.controller.output()
+    assert is_damp(made.commands.items[-1][1])
+    time.sleep(1.0)
+    assert is_damp(made.commands.items[-1][1])
