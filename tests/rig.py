@@ -26,7 +26,7 @@ from hebb_controller.share import share_dir
 CONTROL = "/controller_node"
 SIM = "/sim_node"
 PATIENCE = 15.0  # s, how long a test waits for what must happen
-LATE = 0.5  # s that a patient rig lets either side be late
+LATE = 0.4  # s that a patient rig lets either side be late; less than frozen_timeout, which says something else
 
 
 def find_stand_ins():

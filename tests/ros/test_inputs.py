@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
-from rig import CONTROL, PATIENCE, Recorder, is_damp, patient_parameters, values, write_spec
+from rig import CONTROL, LATE, PATIENCE, Recorder, is_damp, patient_parameters, values, write_spec
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
@@ -212,7 +212,7 @@ def test_two_drivers_make_one_robot_and_the_joints_of_the_one_that_dies_are_name
             made.running()
             since = len(made.statuses.items)
         made.wait_for_phase("DAMPED", since=since)  # one is dead, the other goes on
-        assert "ms old (limit 500 ms)" in made.status["reason"]
+        assert f"ms old (limit {LATE * 1e3:.0f} ms)" in made.status["reason"]
         quiet = f": nothing of joint_states of {', '.join(rear)}"
         told = inputs(lambda said: said.startswith("no sensor reading") and said.endswith(quiet))
         made.diagnostics.wait(told)
