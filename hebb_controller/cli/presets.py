@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from hebb_sim.damage import Damage
 from hebb_sim.scenario import load_scenario
 
 from ..contract import Contract, joint_contracts
+from ..errors import TrainingError
 from ..network import InitialSpec
 from ..observation import Channel, observation_size
 from ..plasticity import UpdateSpec
@@ -33,7 +35,7 @@ CHANNELS = (
     Channel("tracking_error", scale=2.0, clip=5.0),
     Channel("clock", scale=1.0, clip=1.0),
 )
-HIP_SCALE = 0.3  # rad an action of 1 moves the sideways joints
+SIDEWAYS_SCALE = 0.3  # rad an action of 1 moves the sideways joints
 LEG_SCALE = 0.7  # rad an action of 1 moves the others
 
 HIDDEN = (32, 16)
@@ -88,16 +90,23 @@ class Preset:
         return replace(self, spec=replace(self.spec, evolution=least))
 
 
-def fast(seed: int) -> Preset:
-    """Return the recipe that walks from random weights in about 20 minutes on two cores."""
-    robot = load_robot("a1")
-    genome = _plastic(
-        robot,
-        lambda joint: HIP_SCALE if "hip" in joint else LEG_SCALE,
-        mirrors=network_mirrors(CHANNELS, robot, HIDDEN),
-    )
+def fast(seed: int, robot: str = "a1") -> Preset:
+    """Return the recipe that walks from random weights in about 20 minutes on two cores.
+
+    Args:
+        seed: of everything random.
+        robot: name or path of a robot spec, of a quadruped about as large as the A1.
+
+    Raises:
+        HebbError: the robot spec cannot be used, or states no ``mirror``.
+    """
+    body = load_robot(robot)
+    mirrors = network_mirrors(CHANNELS, body, HIDDEN)
+    # What turns the other way in a mirror moves a leg sideways.
+    scales = [SIDEWAYS_SCALE if sign < 0 else LEG_SCALE for sign in mirrors[-1].sign]
+    genome = _plastic(body, scales, mirrors=mirrors)
     spec = TrainingSpec(
-        robot="a1",
+        robot=robot,
         genome=genome,
         evolution=EvolutionSpec(
             pairs=32,
@@ -115,16 +124,17 @@ def fast(seed: int) -> Preset:
     return Preset(spec, _walk_then_steer)
 
 
-def robust(seed: int) -> Preset:
+def robust(seed: int, robot: str = "a1") -> Preset:
     """Return the recipe for a gait that goes on with a limp leg.
 
     Whoever learns to walk first and to limp then, has to leave a gait in which a limp front leg always
     ends in a fall: that was not left in 18 million ticks. Here a leg is limp from the first generation
     on, and what a condition lacks is its weight. A fall costs no more than the time that it ends, until
     there is a gait for every leg. Then legs go limp in mid-walk, at eight moments and poses a generation:
-    what is good at one of them need not be at another.
+    what is good at one of them need not be at another. Arguments and errors are those of :func:`fast`; the
+    robot's legs are ``FR``, ``FL``, ``RR`` and ``RL``.
     """
-    walk = fast(seed)
+    walk = fast(seed, robot)
     careful = replace(WALK_STRAIGHT, heading=0.4, fall=0.4)
     spec = replace(
         walk.spec,
@@ -141,7 +151,7 @@ def robust(seed: int) -> Preset:
         ticks=10_000_000,
         draws=DRAWS,
     )
-    return Preset(spec, _limp)
+    return Preset(spec, functools.partial(_limp, robot=load_robot(robot)))
 
 
 def paper(seed: int) -> Preset:
@@ -171,7 +181,7 @@ def paper(seed: int) -> Preset:
         ),
         initial=InitialSpec("uniform", 0.1),
         tick_period=0.02,
-        contract=_contract(robot, channels, lambda joint: ANT_SCALE),
+        contract=_contract(robot, channels, [ANT_SCALE] * robot.n_joints),
         eta_max=None,
         start_scale=1.0,
     )
@@ -201,7 +211,7 @@ def ant(seed: int) -> Preset:
     Not its own mirror image: the leg that nobody shortens in training is the image of the one that is short.
     """
     robot = load_robot("ant")
-    genome = _plastic(robot, lambda joint: ANT_SCALE, mirrors=None)
+    genome = _plastic(robot, [ANT_SCALE] * robot.n_joints, mirrors=None)
     spec = replace(
         fast(seed).spec,
         robot="ant",
@@ -221,9 +231,25 @@ PRESETS: dict[str, Callable[..., Preset]] = {
 }
 
 
+def preset(name: str, seed: int, robot: str | None = None) -> Preset:
+    """Return a recipe, for another robot if one is given.
+
+    Raises:
+        TrainingError: it is for its own robot alone.
+        HebbError: the robot spec cannot be used.
+    """
+    if robot is None:
+        return PRESETS[name](seed)
+    if name in ("ant", "paper"):
+        raise TrainingError(
+            f"preset '{name}' is for robot 'ant' alone. Take another one for --robot."
+        )
+    return PRESETS[name](seed, robot)
+
+
 def _plastic(
     robot: RobotSpec,
-    action_scale: Callable[[str], float],
+    scales: Sequence[float],
     *,
     mirrors: tuple[Mirror, ...] | None,
 ) -> Genome:
@@ -241,7 +267,7 @@ def _plastic(
         ),
         initial=InitialSpec("uniform", 0.1),
         tick_period=0.02,
-        contract=_contract(robot, CHANNELS, action_scale),
+        contract=_contract(robot, CHANNELS, scales),
         eta_max=0.1,
         start_scale=0.25,
         mirrors=mirrors,
@@ -267,7 +293,7 @@ def _walk_then_steer(stage: int, draw: int) -> tuple[Condition, ...]:
     return (Condition(duration=6.0, turn=turn), Condition(duration=6.0))
 
 
-def _limp(stage: int, draw: int) -> tuple[Condition, ...]:
+def _limp(stage: int, draw: int, robot: RobotSpec) -> tuple[Condition, ...]:
     """Return an episode with a limp front leg, one with a limp rear leg, and a third.
 
     The legs are limp from the start, and the third is undamaged, in the first two stages. After them legs
@@ -278,7 +304,7 @@ def _limp(stage: int, draw: int) -> tuple[Condition, ...]:
         return (*(Condition(5.0, (Damage(leg, "limp"),)) for leg in LIMPS), Condition(5.0))
     third = Condition(DURATION)
     if stage > 2 and draw % 4 >= 2:
-        fault = _fault(FAULTS[draw // 2 % len(FAULTS)], draw)
+        fault = _fault(FAULTS[draw // 2 % len(FAULTS)], draw, robot)
         third = replace(fault, duration=DURATION, onset=_within(ONSETS, draw))
     onsets = [_within(ONSETS, draw + i) if draw % 2 else 0.0 for i, _ in enumerate(LIMPS)]
     limps = (
@@ -297,19 +323,17 @@ def _spread(draw: int) -> float:
     return 0.618034 * draw % 1.0
 
 
-def _fault(scenario: str, draw: int) -> Condition:
-    return load_scenario(scenario, load_robot("a1")).draw(np.random.default_rng((3, draw)))
+def _fault(scenario: str, draw: int, robot: RobotSpec) -> Condition:
+    return load_scenario(scenario, robot).draw(np.random.default_rng((3, draw)))
 
 
-def _contract(
-    robot: RobotSpec, channels: tuple[Channel, ...], scale: Callable[[str], float]
-) -> Contract:
-    """Return how a rule is wired to a robot; ``scale``: joint -> rad that an action of 1 moves it."""
+def _contract(robot: RobotSpec, channels: tuple[Channel, ...], scales: Sequence[float]) -> Contract:
+    """Return how a rule is wired to a robot; ``scales``: rad that an action of 1 moves each joint."""
     return Contract(
         robot=robot.name,
         actuator="pd",
         latency_ticks=0,
         channels=channels,
-        joints=joint_contracts(robot, [scale(name) for name in robot.joint_names]),
+        joints=joint_contracts(robot, list(scales)),
         velocity_cutoff=robot.velocity_cutoff,
     )

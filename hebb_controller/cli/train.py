@@ -51,6 +51,11 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in n
     help="What is evolved: the preset's rule, or another network in its place.",
 )
 @click.option(
+    "--robot",
+    metavar="NAME|FILE",
+    help="A robot spec instead of the preset's: a quadruped, with presets fast and robust.",
+)
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
@@ -81,6 +86,7 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in n
 def train(
     preset: str,
     network: str,
+    robot: str | None,
     out: Path,
     start: Path | None,
     generations: int | None,
@@ -99,10 +105,10 @@ def train(
     from ..train.scalars import with_scalars
     from ..train.trainer import Trainer
     from .networks import with_network
-    from .presets import PRESETS
+    from .presets import preset as preset_for
 
     factory = executor_factory(cluster, workers)
-    recipe = with_network(PRESETS[preset](seed), network).until(generations, ticks)
+    recipe = with_network(preset_for(preset, seed, robot), network).until(generations, ticks)
     first = vector = None
     if start is not None:
         first = load_rule(start)
@@ -128,6 +134,8 @@ def train(
             click.echo("Stopped in the first generation: there is nothing to keep yet.", err=True)
             sys.exit(130)
         provenance = _provenance(trainer, preset, network, workers)
+        if robot is not None:
+            provenance["command"] = f"{provenance['command']} --robot {robot}"
         if first is not None:
             provenance["command"] = f"{provenance['command']} --start {start}"
             provenance["start"] = {"sha256": first.sha256, **first.header.provenance}

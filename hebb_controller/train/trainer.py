@@ -36,7 +36,7 @@ class TrainingSpec:
     """A run; together with the conditions it decides every bit of the result.
 
     Attributes:
-        robot: name of the robot spec.
+        robot: name or path of the robot spec.
         genome: what is evolved.
         evolution: how.
         stages: towards what, one after another; the last has no end of its own.

@@ -294,8 +294,8 @@ def small(monkeypatch):
     """Make the preset small: a pair of candidates, episodes of a few ticks, three generations."""
     recipe = presets.fast
 
-    def tiny(seed):
-        preset = recipe(seed).until(3, None)
+    def tiny(seed, robot="a1"):
+        preset = recipe(seed, robot).until(3, None)
         genome = replace(
             preset.spec.genome,
             layer_sizes=(12, 12),
@@ -333,6 +333,32 @@ def test_a_budget_of_ticks_ends_a_run_too(hebb, small, tmp_path):
     rule = load_rule(tmp_path / "run" / "rule.rule.safetensors")
     assert "--ticks 51 --network hebbian" in rule.header.provenance["command"]
     assert "--generations" not in rule.header.provenance["command"]
+
+
+def test_another_robot_is_trained_by_the_same_recipe(hebb, small, tmp_path):
+    out = tmp_path / "run"
+    static = ("--network", "static", "--workers", 1)
+    code, _, errors = hebb("train", "--out", out, *static, "--robot", "mini_cheetah")
+    assert code == 0, errors
+    header = load_rule(out / "rule.rule.safetensors").header
+    assert header.contract.robot == "mini_cheetah"
+    assert header.provenance["command"].endswith("--robot mini_cheetah")
+    code, _, errors = hebb("train", "--out", out, *static, "--resume")
+    one_error(code, errors, "started with other options")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--robot", "mini_cheta"), "Shipped: a1, ant, mini_cheetah"),
+        (("--robot", "ant"), "robot 'ant': its spec states no 'mirror'. Add it."),
+        (("--preset", "ant", "--robot", "a1"), "preset 'ant' is for robot 'ant' alone"),
+    ],
+)
+def test_a_robot_that_does_not_go_with_the_preset_is_one_line(hebb, tmp_path, words, message):
+    code, _, errors = hebb("train", "--out", tmp_path / "run", *words)
+    one_error(code, errors, message)
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_leaves_a_rule_its_provenance_a_log_and_a_curve(hebb, small, tmp_path):

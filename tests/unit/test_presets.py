@@ -9,6 +9,7 @@ from hebb_controller.cli.presets import (
     ONSETS,
     PRESETS,
     STEERS,
+    preset,
 )
 from hebb_sim.condition import Condition
 from hebb_sim.damage import Damage
@@ -95,6 +96,20 @@ def test_in_half_of_the_draws_of_the_last_stage_all_faults_come_in_turn(robust):
 def test_the_same_draw_has_the_same_faults_in_every_run(robust):
     other = PRESETS["robust"](seed=9)
     assert robust.conditions(LAST, 7) == other.conditions(LAST, 7)
+
+
+@pytest.mark.parametrize("robot", ["a1", "mini_cheetah"])
+def test_joints_that_move_a_leg_sideways_move_less(robot):
+    contract = preset("fast", 0, robot).spec.genome.contract
+    assert [joint.action_scale for joint in contract.joints] == [0.3, 0.7, 0.7] * 4
+    assert contract.robot == robot
+
+
+def test_the_legs_of_another_robot_go_limp_and_its_joints_fail():
+    conditions = preset("robust", 0, "mini_cheetah").conditions
+    parts = {d.part for draw in range(16) for c in conditions(LAST, draw) for d in c.background}
+    assert any("thigh_" in part for part in parts)
+    assert not any("upper" in part for part in parts)
 
 
 def test_paper_has_the_published_layers_on_what_a_robot_measures():
