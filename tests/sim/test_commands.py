@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from hebb_controller import cli
 from hebb_controller.cli import presets
@@ -351,14 +352,23 @@ def test_another_robot_is_trained_by_the_same_recipe(hebb, small, tmp_path):
     ("words", "message"),
     [
         (("--robot", "mini_cheta"), "Shipped: a1, ant, mini_cheetah"),
-        (("--robot", "ant"), "robot 'ant': its spec states no 'mirror'. Add it."),
         (("--preset", "ant", "--robot", "a1"), "preset 'ant' is for robot 'ant' alone"),
+        (("--preset", "paper", "--robot", "a1"), "preset 'paper' is for robot 'ant' alone"),
     ],
 )
 def test_a_robot_that_does_not_go_with_the_preset_is_one_line(hebb, tmp_path, words, message):
     code, _, errors = hebb("train", "--out", tmp_path / "run", *words)
     one_error(code, errors, message)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_robot_without_a_mirror_is_no_quadruped_for_these_presets(hebb, tmp_path):
+    document = yaml.safe_load((share_dir() / "config" / "robots" / "a1.yaml").read_text())
+    del document["mirror"]
+    path = tmp_path / "dog.yaml"
+    path.write_text(yaml.safe_dump(document))
+    code, _, errors = hebb("train", "--out", tmp_path / "run", "--robot", path)
+    one_error(code, errors, "its spec states no 'mirror'. Add it.")
 
 
 def test_training_leaves_a_rule_its_provenance_a_log_and_a_curve(hebb, small, tmp_path):
