@@ -84,5 +84,5 @@ class MissingExtraError(HebbError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(
-            f"{package} is not installed. Mend: pip install 'hebb_controller[{extra}]'"
+            f"{package} is not installed. Mend: pip install '.[{extra}]' in a checkout of hebb_controller"
         )

@@ -176,7 +176,7 @@ def _horizon(rule: Rule) -> dict[str, object]:
         robot = load_robot(rule.header.contract.robot)
         observations = _walk_observations(rule, robot)
     except ModuleNotFoundError:
-        return {"measured": False, "why": "pip install 'hebb_controller[sim]' to measure it"}
+        return {"measured": False, "why": "it takes the extra sim to measure it"}
     except RobotSpecError as error:
         return {"measured": False, "why": str(error)}
     ticks = memory_horizon(rule, observations, np.random.default_rng(1))

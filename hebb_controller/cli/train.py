@@ -228,7 +228,7 @@ def _export(
     try:
         from ..plots import training_curve
     except ModuleNotFoundError:
-        click.echo("No curve: pip install 'hebb_controller[plot]' draws it.", err=True)
+        click.echo("No curve: it takes the extra plot to draw it.", err=True)
         return
     try:
         training_curve(out, out / CURVE_NAME)

@@ -30,7 +30,10 @@ def test_every_error_is_ours_and_a_builtin(name, builtin):
 
 def test_a_missing_extra_says_what_to_install():
     message = str(MissingExtraError("torch", "train"))
-    assert message == "torch is not installed. Mend: pip install 'hebb_controller[train]'"
+    assert (
+        message
+        == "torch is not installed. Mend: pip install '.[train]' in a checkout of hebb_controller"
+    )
 
 
 def test_a_shipped_file_that_is_not_there_is_an_error_with_its_neighbours():

@@ -12,6 +12,7 @@ from hebb_controller.node.controller_node import TRIGGERS
 from hebb_controller.node.loop import REMEDIES
 from hebb_controller.node.parameters import PARAMETERS, Parameter
 from hebb_controller.node.succession import SwapState
+from hebb_sim import sim_node
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -19,11 +20,19 @@ PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 def row(name: str, parameter: Parameter) -> str:
     """Return the row of the table for a parameter; to write a new one, print it."""
-    default = parameter.default
-    shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
-    live = " *Live.*" if parameter.live else ""
     choices = f" Choices: {', '.join(parameter.choices)}." if parameter.choices else ""
-    return f"| `{name}` | `{shown}` | {parameter.description}{choices}{live} |"
+    return cells(name, parameter.default, f"{parameter.description}{choices}", live=parameter.live)
+
+
+def cells(name, default, text, *, live):
+    shown = f'"{default}"' if isinstance(default, str) else str(default).lower()
+    return f"| `{name}` | `{shown}` | {text}{' *Live.*' if live else ''} |"
+
+
+def test_the_table_of_the_simulators_parameters_has_each_of_them():
+    page = (ROOT / "docs" / "damage.md").read_text(encoding="utf-8")
+    for name, (default, text, live) in sim_node.PARAMETERS.items():
+        assert cells(name, default, text, live=live) in page
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

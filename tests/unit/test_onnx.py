@@ -486,7 +486,7 @@ def test_without_onnx_the_command_line_names_the_extra(rule_file, run, monkeypat
     monkeypatch.delitem(sys.modules, "hebb_controller.onnx_export")
     code, errors = run("export", rule_file, "--onnx", "x.onnx")
     assert code == 2
-    assert "hebb_controller[onnx]" in errors
+    assert ".[onnx]" in errors
 
 
 def test_without_onnxruntime_the_runtime_says_so_when_it_is_made(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from hebb_controller.node.controller_node import TRIGGERS
+from hebb_controller.node.recorder_node import TOPICS
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = ET.parse(ROOT / "docs" / "sros2_policy.xml").getroot()  # noqa: S314 - our own file
@@ -23,6 +24,13 @@ def allowed(enclave, kind, verb):
 
 def test_the_controller_answers_every_service_that_it_has():
     assert allowed("controller", "service", "reply") >= SERVICES
+
+
+def test_the_controller_may_publish_what_the_recorder_takes_of_it():
+    recorded = {
+        name.replace("controller_node", "~") for name in TOPICS if "controller_node" in name
+    }
+    assert allowed("controller", "topic", "publish") >= recorded
 
 
 def test_the_operator_may_ask_for_every_service():
