@@ -118,7 +118,9 @@ class Damage:
 
     def __str__(self) -> str:
         takes = self.kind in TABLE and TABLE[self.kind].amount
-        return f"{self.part}:{self.kind}" + (f":{self.amount:g}" if takes else "")
+        return f"{self.part}:{self.kind}" + (
+            f":{float(self.amount)!r}".removesuffix(".0") if takes else ""
+        )
 
 
 def parse_damages(text: str, robot: RobotSpec) -> tuple[Damage, ...]:

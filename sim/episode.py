@@ -14,13 +14,13 @@ from hebb_controller.record import EpisodeRecord
 from hebb_controller.robot import FloatArray, load_robot
 
 from .condition import Condition as Condition  # noqa: PLC0414 - known here by this name
-from .world import World
+from .world import TICK_PERIOD, World
 
 
 @functools.cache
-def world_for(robot: str) -> World:
+def world_for(robot: str, tick_period: float = TICK_PERIOD) -> World:
     """Return this process's world for a robot; made once, since PyBullet does not give it all back."""
-    return World(load_robot(robot))
+    return World(load_robot(robot), tick_period=tick_period)
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,12 @@ class EpisodeRunner:
         """Return what happened in one episode; the same seed gives the same bits.
 
         Args:
-            controller: is reset first.
+            controller: is reset first, and ticks with its own period.
             condition: what the episode puts it through.
             seed: of the pose and, unless the condition has its own, of the initial weights.
         """
-        return run_episode(controller, world_for(self.robot), condition, seed)
+        world = world_for(self.robot, controller.interface.period)
+        return run_episode(controller, world, condition, seed)
 
 
 def run_episode(

@@ -29,13 +29,14 @@ class Choice(Generic[T]):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Any number between two, rounded to ``DIGITS`` decimals."""
+    """Any number between two, rounded to ``DIGITS`` decimals, but not beyond them."""
 
     ends: tuple[float, float]
 
     def draw(self, rng: np.random.Generator) -> float:
         """Return one of them."""
-        return round(float(rng.uniform(*self.ends)), DIGITS)
+        least, most = self.ends
+        return min(max(round(float(rng.uniform(least, most)), DIGITS), least), most)
 
 
 Number = Choice[float] | Uniform

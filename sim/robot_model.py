@@ -45,12 +45,17 @@ def load_model(
     if not visual:
         flags |= pybullet.URDF_IGNORE_VISUAL_SHAPES
     with _quiet(), _model_file(robot, shortened) as path:
-        body = pybullet.loadURDF(
-            path,
-            [0.0, 0.0, robot.simulation.start_height],
-            flags=flags,
-            physicsClientId=client,
-        )
+        try:
+            body = pybullet.loadURDF(
+                path,
+                [0.0, 0.0, robot.simulation.start_height],
+                flags=flags,
+                physicsClientId=client,
+            )
+        except pybullet.error as error:
+            raise RobotSpecError(
+                f"robot '{robot.name}': {robot.simulation.model} cannot be read as a URDF."
+            ) from error
     by_name = {}
     for index in range(pybullet.getNumJoints(body, physicsClientId=client)):
         by_name[pybullet.getJointInfo(body, index, physicsClientId=client)[1].decode()] = index

@@ -195,10 +195,23 @@ class Rig:
         self.set(SIM, "paused", False)
         return self
 
-    def running(self):
-        """Wait until the network drives the robot."""
+    def running(self, *, resets=0):
+        """Wait until the network drives the robot.
+
+        Args:
+            resets: how often a machine that stood still on the way may be forgiven, as by an operator.
+        """
+        since = 0
         try:
-            self.wait_for_phase("RUN")
+            for _ in range(resets):
+                _, status = self.statuses.wait(
+                    lambda s: values(s)["phase"] in ("RUN", "DAMPED"), since=since
+                )
+                if values(status)["phase"] == "RUN":
+                    break
+                since = len(self.statuses.items)
+                assert self.operator.trigger(f"{CONTROL}/reset_estop") == ""
+            self.wait_for_phase("RUN", since=since)
         except AssertionError as error:
             raise AssertionError(self.logs()) from error
         return self

@@ -72,3 +72,8 @@ def main() -> None:
     except HebbError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        click.echo(f"error: {error.filename}: {error.strerror}.", err=True)
+        sys.exit(2)

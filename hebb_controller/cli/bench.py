@@ -17,7 +17,7 @@ from ..controller import controller_for
 from ..robot import load_robot
 from ..rule_file import load_rule
 from ..share import shipped
-from .options import example, json_option
+from .options import FiniteRange, example, json_option
 
 
 @click.group()
@@ -27,7 +27,7 @@ def bench() -> None:
 
 @bench.command(epilog=example("hebb bench sim --json"))
 @click.option("--rule", type=click.Path(dir_okay=False), help="Default: the shipped walk.")
-@click.option("--seconds", type=click.FloatRange(min=1.0), default=10.0, show_default=True)
+@click.option("--seconds", type=FiniteRange(min=1.0), default=10.0, show_default=True)
 @json_option
 def sim(rule: str | None, seconds: float, as_json: bool) -> None:
     """Ticks per second inside running episodes, and the part that is physics."""
@@ -37,7 +37,7 @@ def sim(rule: str | None, seconds: float, as_json: bool) -> None:
     robot = loaded.header.contract.robot
     controller = controller_for(loaded, load_robot(robot))
     runner = EpisodeRunner(robot)
-    world = world_for(robot)
+    world = world_for(robot, controller.interface.period)
     runner(controller, Condition(duration=10.0), 0)  # warm up: caches, and the processor's clock
     world.physics_seconds = 0.0
     ticks, seed, start = 0, 0, time.perf_counter()
@@ -111,7 +111,7 @@ def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> 
 @bench.command(epilog=example("hebb bench node --seconds 10 --json"))
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=1.0),
+    type=FiniteRange(min=1.0),
     default=60.0,
     show_default=True,
     help="Of each run.",
@@ -149,7 +149,7 @@ def node(seconds: float, pairs: int, rt_priority: int, as_json: bool) -> None:
 @bench.command(epilog=example("hebb bench latency --seconds 10 --json"))
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=1.0),
+    type=FiniteRange(min=1.0),
     default=60.0,
     show_default=True,
     help="That the network runs.",

@@ -14,7 +14,7 @@ from ..doctor.heard import Finding, Level, Needs
 from ..errors import ContractError, ParameterError
 from ..robot import RobotSpec, load_robot
 from ..rule_file import load_rule
-from .options import example, json_option
+from .options import FiniteRange, example, json_option
 
 PERIOD = 0.02  # s, the tick of every rule that ships, where no rule is given
 SENSOR_TIMEOUT = 0.1  # s, the node's default
@@ -32,14 +32,14 @@ SENSOR_TIMEOUT = 0.1  # s, the node's default
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(1.0, 600.0),
+    type=FiniteRange(1.0, 600.0),
     default=3.0,
     show_default=True,
     help="How long to listen; to compare rates with angles, move joints and body by hand meanwhile.",
 )
 @click.option(
     "--sensor-timeout",
-    type=click.FloatRange(0.0, 10.0, min_open=True),
+    type=FiniteRange(0.0, 10.0, min_open=True),
     default=SENSOR_TIMEOUT,
     show_default=True,
     help="That of the controller node, s; the robot's max_reading_age where it is shorter.",
@@ -54,7 +54,7 @@ SENSOR_TIMEOUT = 0.1  # s, the node's default
 @click.option("--joint", "only", multiple=True, help="Move this one; may be given several times.")
 @click.option(
     "--amplitude",
-    type=click.FloatRange(0.02, 0.3),
+    type=FiniteRange(0.02, 0.3),
     default=0.1,
     show_default=True,
     help="How far to move each joint, rad.",

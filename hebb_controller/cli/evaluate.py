@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from ..errors import HebbError
 from ..train.suite import Source
 from .episodes import DAMAGE_ONSET, walk_episodes
-from .options import example, json_option, robot_option, workers_option
+from .options import FiniteRange, example, json_option, robot_option, workers_option
 
 if TYPE_CHECKING:
     from ..record import EpisodeRecord
@@ -59,7 +59,7 @@ SUITE = ("out", "speed_asked", "controls", "pictures")
 )
 @click.option(
     "--speed-asked",
-    type=click.FloatRange(min=0.0, min_open=True),
+    type=FiniteRange(min=0.0, min_open=True),
     default=0.6,
     show_default=True,
     help="v* of the scenarios' measures, m/s.",
@@ -83,7 +83,7 @@ SUITE = ("out", "speed_asked", "controls", "pictures")
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(min=DAMAGE_ONSET + SPEED_SPAN),
+    type=FiniteRange(min=DAMAGE_ONSET + SPEED_SPAN),
     default=10.0,
     show_default=True,
     help="Of an episode, s; scenarios have their own.",
@@ -91,7 +91,7 @@ SUITE = ("out", "speed_asked", "controls", "pictures")
 @click.option("--seed", type=click.IntRange(min=0), default=1_000_000, show_default=True)
 @click.option(
     "--plasticity-gain",
-    type=click.FloatRange(min=0.0),
+    type=FiniteRange(min=0.0),
     default=1.0,
     show_default=True,
     help="Factor on every weight change; 0 leaves the random weights as they are.",

@@ -202,7 +202,8 @@ def _contender(text: str, options: SuiteOptions) -> Contender:
     name, equals, rest = text.partition("=")
     if not equals or Path(text).exists() or NOT_A_NAME & set(name):
         name, rest = "", text
-    found = sorted(glob.glob(rest)) if any(c in rest for c in "*?[") else [rest]  # noqa: PTH207
+    pattern = any(c in rest for c in "*?[") and not Path(rest).exists()
+    found = sorted(glob.glob(rest)) if pattern else [rest]  # noqa: PTH207
     if not found:
         raise HebbError(f"{rest}: no such file.")
     sources = [Source(path, options.robot, options.plasticity_gain) for path in found]

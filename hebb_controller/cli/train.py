@@ -100,6 +100,7 @@ def train(
     """Evolve a rule; Ctrl-C leaves a checkpoint and the rule so far."""
     from hebb_sim.episode import EpisodeRunner
 
+    from ..robot import load_robot
     from ..rule_file import load_rule
     from ..train.executor import executor_factory
     from ..train.scalars import with_scalars
@@ -119,6 +120,7 @@ def train(
         recipe.conditions,
         out,
         start=vector,
+        body=load_robot(recipe.spec.robot),
         resume=resume,
     )
     lines = trainer.run(factory)

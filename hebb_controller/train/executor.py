@@ -110,15 +110,21 @@ class TaskRunner:
             on_result: called after each result, for a progress bar.
 
         Raises:
-            BrokenExecutor: the pool broke more than ``MAX_REBUILDS`` times in a row.
+            TrainingError: the pool broke more than ``MAX_REBUILDS`` times without a result in between.
         """
         results: dict[int, R] = {}
-        for attempt in range(MAX_REBUILDS + 1):
+        broken = 0
+        while True:
+            before = len(results)
             try:
                 self._collect(function, tasks, results, on_result)
-            except BrokenExecutor:
-                if attempt == MAX_REBUILDS:
-                    raise
+            except BrokenExecutor as error:
+                broken = broken + 1 if len(results) == before else 1
+                if broken > MAX_REBUILDS:
+                    raise TrainingError(
+                        f"the worker processes ended {broken} times without a result: {error} "
+                        f"Is memory short? Fewer --workers need less."
+                    ) from error
                 self._pool.shutdown(wait=False, cancel_futures=True)
                 self._pool = self._factory()
             else:

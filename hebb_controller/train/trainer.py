@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import TrainingError
 from ..json_fields import Json
 from ..plasticity import Array
-from ..robot import FloatArray
+from ..robot import FloatArray, RobotSpec
 from .checkpoint import NAME as CHECKPOINT_NAME
 from .checkpoint import load_checkpoint, save_checkpoint
 from .curriculum import Progress, Stage
@@ -97,6 +97,7 @@ class Trainer(Generic[C]):
             counted on from generation to generation, and all have as many conditions.
         directory: where the log and the checkpoint go; made if it does not exist.
         start: (size,) where the mean begins; None for the genome's own start.
+        body: the robot; a run is not continued with another of the same name.
         resume: whether to continue what is there.
 
     Raises:
@@ -112,6 +113,7 @@ class Trainer(Generic[C]):
         directory: Path,
         *,
         start: Array | None = None,
+        body: RobotSpec | None = None,
         resume: bool = False,
     ) -> None:
         self.spec = spec
@@ -119,6 +121,7 @@ class Trainer(Generic[C]):
         samples = [[conditions(stage, draw) for draw in range(SAMPLES)] for stage in stages]
         self._digests: dict[str, Json] = {
             "conditions": hashlib.sha256(repr(samples).encode()).hexdigest(),
+            "body": None if body is None else hashlib.sha256(repr(body).encode()).hexdigest(),
             "start": None if start is None else hashlib.sha256(start.tobytes()).hexdigest(),
         }
         self._evaluate = evaluate
@@ -260,7 +263,8 @@ class Trainer(Generic[C]):
             name
             for name in (
                 "spec",
-                *self._digests,
+                "conditions",
+                "start",
                 "generation",
                 "progress",
                 "ticks",
@@ -274,7 +278,8 @@ class Trainer(Generic[C]):
                 f"{self._directory}: the checkpoint lacks {', '.join(missing)}. "
                 f"Continue it with the version that began it, or name another --out."
             )
-        if any(document[name] != value for name, value in self._document().items()):
+        ours = self._document()
+        if any(document[name] != value for name, value in ours.items() if name in document):
             raise TrainingError(
                 f"{self._directory}: was started with other options. "
                 f"Repeat the options of that run, or name another --out."

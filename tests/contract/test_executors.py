@@ -3,7 +3,7 @@ the nodes of a Ray cluster, and pools that break in the middle."""
 
 import functools
 import json
-from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -145,9 +145,27 @@ class Breaking(InlineExecutor):
         return super().submit(function, *arguments, **named)
 
 
+class Losing(InlineExecutor):
+    """A pool that loses its worker after a number of tasks, which all of its later tasks are told."""
+
+    made = 0
+
+    def __init__(self):
+        type(self).made += 1
+        self.left = 2
+
+    def submit(self, function, /, *arguments, **named):
+        self.left -= 1
+        if self.left < 0:
+            lost = Future()
+            lost.set_exception(BrokenExecutor("lost"))
+            return lost
+        return super().submit(function, *arguments, **named)
+
+
 @pytest.fixture(autouse=True)
 def _count_anew():
-    Breaking.made = Breaking.done = 0
+    Breaking.made = Breaking.done = Losing.made = 0
 
 
 def double(x):
@@ -168,9 +186,19 @@ def test_a_pool_that_breaks_is_made_again():
 
 
 def test_a_pool_that_always_breaks_is_given_up():
-    with TaskRunner(lambda: Breaking(2)) as runner, pytest.raises(BrokenExecutor):
+    with (
+        TaskRunner(lambda: Breaking(2)) as runner,
+        pytest.raises(TrainingError, match="ended 4 times without a result: gone"),
+    ):
         runner.map(double, range(10))
     assert Breaking.made == 1 + MAX_REBUILDS
+
+
+def test_a_pool_that_breaks_now_and_then_is_made_again_as_often():
+    """Each brings on what it has submitted before it breaks."""
+    with TaskRunner(Losing) as runner:
+        assert runner.map(double, range(10)) == [2 * x for x in range(10)]
+    assert Losing.made > 1 + MAX_REBUILDS
 
 
 def test_an_error_in_a_task_is_the_callers_and_no_reason_for_another_pool():

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.alone
 def test_quiet_sensors_damp_in_time_and_for_good_until_the_reset(
     rig, record_testsuite_property, tick_source
 ):
-    made = rig(controller={"tick_source": tick_source}).up().running()
+    made = rig(controller={"tick_source": tick_source}).up().running(resets=2)
     made.readings.wait_for(25)
     made.simulator.send_signal(signal.SIGSTOP)
     try:
@@ -59,7 +59,7 @@ def test_sensors_that_never_come_damp_as_well(rig):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("lock_step", [False, True])
 def test_a_signal_damps_before_the_process_ends_within_a_second(rig, number, lock_step):
-    made = rig(lock_step=lock_step).up().running()
+    made = rig(lock_step=lock_step).up().running(resets=2)
     sent = time.monotonic()
     made.controller.send_signal(number)
     assert made.controller.wait(5.0) == 0, made.logs()
@@ -72,7 +72,7 @@ def test_a_signal_damps_before_the_process_ends_within_a_second(rig, number, loc
 def test_the_simulated_robot_damps_itself_when_the_controller_is_killed(
     rig, record_testsuite_property
 ):
-    made = rig().up().running()
+    made = rig().up().running(resets=2)
     made.wait_for_sim(lambda s: s.message == "following commands")
     since = len(made.diagnostics.items)
     made.controller.send_signal(signal.SIGKILL)
@@ -83,7 +83,7 @@ def test_the_simulated_robot_damps_itself_when_the_controller_is_killed(
 
 
 def test_the_simulation_ends_cleanly_within_a_second(rig):
-    made = rig().up().running()
+    made = rig().up().running(resets=2)
     sent = time.monotonic()
     made.simulator.send_signal(signal.SIGINT)
     assert made.simulator.wait(5.0) == 0, made.logs()
@@ -91,7 +91,7 @@ def test_the_simulation_ends_cleanly_within_a_second(rig):
 
 
 def test_a_swap_under_way_does_not_keep_the_process_from_ending(rig, rule_file):
-    made = rig().up().running()
+    made = rig().up().running(resets=2)
 
     def swap():
         with contextlib.suppress(NodeTimeoutError):

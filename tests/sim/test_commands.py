@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -270,6 +271,41 @@ def test_a_scenario_too_short_to_compare_speeds_is_one_line(hebb, rule_path, lim
     one_error(code, errors, "3.2 of 6 s; it needs 3 s before it and 3 s after it")
 
 
+@pytest.mark.parametrize("option", ["--duration", "--speed-asked", "--plasticity-gain"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_no_number_is_outside_of_every_range(hebb, rule_path, option, value):
+    code, _, errors = hebb("evaluate", rule_path, option, value)
+    assert code == 2
+    assert "is not a finite number" in errors or "is not in the range" in errors
+
+
+def test_a_name_that_no_file_can_have_is_one_line(hebb):
+    code, _, errors = hebb("evaluate", "a" * 300, "--robot", "a1")
+    one_error(code, errors, "File name too long")
+
+
+def test_a_file_in_a_directory_with_brackets_is_found(hebb, rule_path, limp, tmp_path):
+    place = tmp_path / "runs[1]"
+    place.mkdir()
+    shutil.copy(rule_path, place / "it.rule.safetensors")
+    words = ("--scenario", limp, "--episodes", 1, "--workers", 1)
+    code, output, errors = hebb("evaluate", place / "it.rule.safetensors", *words)
+    assert code == 0, errors
+    assert "| it  " in output
+
+
+def test_a_model_that_is_no_urdf_is_one_line(hebb, rule_path, tmp_path):
+    document = yaml.safe_load((share_dir() / "config" / "robots" / "a1.yaml").read_text())
+    (tmp_path / "dog.urdf").write_text("<robot name='dog'>", encoding="utf-8")
+    document["simulation"]["urdf"] = str(tmp_path / "dog.urdf")
+    path = tmp_path / "dog.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    code, _, errors = hebb("evaluate", rule_path, "--robot", path, "--workers", 1)
+    assert code == 2
+    assert "dog.urdf cannot be read as a URDF" in errors
+    assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -366,7 +402,7 @@ def test_a_robot_without_a_mirror_is_no_quadruped_for_these_presets(hebb, tmp_pa
     document = yaml.safe_load((share_dir() / "config" / "robots" / "a1.yaml").read_text())
     del document["mirror"]
     path = tmp_path / "dog.yaml"
-    path.write_text(yaml.safe_dump(document))
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
     code, _, errors = hebb("train", "--out", tmp_path / "run", "--robot", path)
     one_error(code, errors, "its spec states no 'mirror'. Add it.")
 

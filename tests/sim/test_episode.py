@@ -281,6 +281,14 @@ def test_a_process_has_one_world_for_a_robot():
     assert world_for("a1") is world_for("a1")
 
 
+def test_a_rule_ticks_with_its_own_period(a1, a1_rule):
+    header = replace(a1_rule.header, tick_period=0.01)
+    controller = controller_for(replace(a1_rule, header=header), a1)
+    record = EpisodeRunner("a1")(controller, Condition(SECONDS), 0)
+    assert record.period == 0.01
+    assert EpisodeRunner("a1")(controller_for(a1_rule, a1), Condition(SECONDS), 0).period == 0.02
+
+
 def test_the_number_of_workers_does_not_matter(tmp_path, a1, a1_rule, conditions, alone):
     from hebb_controller.cli.episodes import EpisodesTask, run_episodes
 

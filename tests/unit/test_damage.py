@@ -53,6 +53,8 @@ def test_text_says_part_kind_and_amount(a1, text, damages):
 
 def test_no_damage_is_called_none():
     assert describe(()) == "none"
+    assert describe((Damage("trunk", "push", 163.69621),)) == "trunk:push:163.69621"
+    assert describe((Damage("trunk", "push", 40.0),)) == "trunk:push:40"
     assert describe((Damage("FR", "limp"), Damage("RL", "weak", 0.25))) == "FR:limp,RL:weak:0.25"
 
 

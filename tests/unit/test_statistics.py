@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 pytest.importorskip("scipy")
 
@@ -113,3 +114,12 @@ def test_the_same_generator_gives_the_same_bits():
 
 def test_the_percentile_interval_leaves_out_2_5_percent_at_either_end():
     assert percentile_interval(np.arange(1001.0)) == pytest.approx((25.0, 975.0))
+
+
+def test_beyond_what_can_be_counted_the_permutation_p_is_that_of_random_deals_the_same_each_time():
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(0.7, 1.0, 30), rng.normal(0.0, 1.0, 30)
+    p = permutation_p(ours, theirs)
+    assert p == permutation_p(ours, theirs)
+    assert p == pytest.approx(stats.ttest_ind(ours, theirs).pvalue, abs=0.01)
+    assert permutation_p(ours, ours) > 0.9

@@ -167,6 +167,14 @@ def test_a_run_is_not_continued_under_other_conditions(tmp_path, robot_file):
     Trainer(spec, slide, conditions, tmp_path / "run", resume=True)
 
 
+def test_a_run_is_not_continued_on_a_robot_that_was_changed(tmp_path, robot, robot_file):
+    spec, heavier = toy_training(robot_file), replace(robot, kp=2.0 * robot.kp)
+    next(Trainer(spec, slide, conditions, tmp_path / "run", body=robot).run(InlineExecutor))
+    with pytest.raises(TrainingError, match="started with other options"):
+        Trainer(spec, slide, conditions, tmp_path / "run", body=heavier, resume=True)
+    Trainer(spec, slide, conditions, tmp_path / "run", body=robot, resume=True)
+
+
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_resumed_run_equals_one_that_was_never_stopped_bit_for_bit(tmp_path, robot_file, stop):
     whole = train(tmp_path / "whole", robot_file)
