@@ -221,11 +221,11 @@ class Drive:
         try:
             damped = asked.result(timeout=REQUEST_TIMEOUT)
         except FutureTimeoutError:  # it is carried out all the same, once the thread goes on
-            if self.status.phase is not Phase.INACTIVE:
-                self._send(damp_command(self.robot), 0)
-            return (
-                "the control thread does not answer: DAMP was sent without it, and it will stay so."
-            )
+            late = "the control thread does not answer; it stops as soon as it does"
+            if self.status.phase is Phase.INACTIVE:
+                return f"{late}."
+            self._send(damp_command(self.robot), 0)
+            return f"{late}, and DAMP was sent without it."
         return "" if damped or starting else "nothing to stop: not active"
 
     def reset_estop(self) -> str:
