@@ -40,10 +40,10 @@ class Guard:
         settings = self._settings
         return LOCK_STEP_WATCHDOG if settings.lock_step else settings.sensor_timeout
 
-    def start(self) -> None:
-        """Have the robot count as following, and stamps as going on, from now on."""
+    def start(self, now: float) -> None:
+        """Have the robot count as following, and stamps as going on, from now on (s, steady)."""
         self._following.restart()
-        self._stamp = -1
+        self._stamp, self._advanced = -1, now
 
     def begin(self, stamp: int) -> None:
         """Have sensors count as moving from this stamp on, ns."""

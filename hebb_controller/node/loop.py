@@ -119,7 +119,7 @@ class ControlLoop:
         self._started = self._called = now
         self._sample = self._held = self._way = None
         self._pace.restart()
-        self.guard.start()
+        self.guard.start(now)
         self._tell(phase=Phase.TO_DEFAULT_POSE, reason="")
 
     def stop(self) -> Command | None:

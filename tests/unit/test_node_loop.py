@@ -383,14 +383,14 @@ def test_a_robot_that_holds_its_pose_damps_when_it_tilts_afterwards(robot):
 
 def test_stamps_that_stand_still_on_the_way_to_the_default_pose_are_told(robot):
     driven = Driven(robot, frozen_timeout=0.5)
-    driven.loop.start(0.0)
-    for received in np.arange(0.02, 0.5, 0.05):
+    driven.loop.start(9.0)
+    for received in 9.0 + np.arange(0.02, 0.5, 0.05):
         assert driven.loop.guard.standing(received) == ""
         driven.loop.tick(sample(robot, 0, received=received), received)
-    assert driven.loop.guard.standing(0.6) == "the stamps have stood still for 0.58 s"
-    driven.stamp = 600 * MS
+    assert driven.loop.guard.standing(9.6) == "the stamps have stood still for 0.58 s"
+    driven.stamp = 9600 * MS
     driven.step()
-    assert driven.loop.guard.standing(0.62) == ""
+    assert driven.loop.guard.standing(9.62) == ""
 
 
 def test_a_backward_jump_of_the_stamps_damps(robot):
