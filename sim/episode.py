@@ -14,12 +14,15 @@ from hebb_controller.record import EpisodeRecord
 from hebb_controller.robot import FloatArray, load_robot
 
 from .condition import Condition as Condition  # noqa: PLC0414 - known here by this name
-from .world import TICK_PERIOD, World
+from .world import World
 
 
 @functools.cache
-def world_for(robot: str, tick_period: float = TICK_PERIOD) -> World:
-    """Return this process's world for a robot; made once, since PyBullet does not give it all back."""
+def world_for(robot: str, tick_period: float) -> World:
+    """Return this process's world for a robot and a time between commands, s.
+
+    It is made once, since PyBullet does not give it all back.
+    """
     return World(load_robot(robot), tick_period=tick_period)
 
 

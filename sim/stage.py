@@ -7,6 +7,7 @@ next. (Building it anew for each episode takes 8 ms and never gives 0.3 MB back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ from .robot_model import load_model
 from .surroundings import Surroundings
 
 PENETRATION = 0.002  # m, that feet on the ground have anyway
-SUBSTEPS = 4  # of a tick; physics at 200 Hz
+SUBSTEPS = 4  # of a tick, at least
+MAX_STEP = 0.005  # s, of the physics: 200 Hz
 GROUND_REACH = 60.0  # m from the middle of the ground, at which it is moved along
 GROUND_STEP = 50.0  # m, by multiples of which
 LOCKED_SOLVER_ITERATIONS = 50  # with 5, a locked joint yields by 0.06 rad; with 50, by 0.001
@@ -51,6 +53,7 @@ class Stage:
     Attributes:
         client, body: PyBullet's numbers of the client and of the robot in it.
         shortened: as given.
+        substeps: steps of the physics in a tick.
         joints: PyBullet's numbers of the joints in the order of the spec.
         folded: the folded pose, (n,) rad: each leg as by default but for its last joint, which is at
             that end of its range which lifts the foot higher.
@@ -65,11 +68,12 @@ class Stage:
         shortened: Mapping[str, float],
     ) -> None:
         self.shortened = shortened
+        self.substeps = max(SUBSTEPS, math.ceil(tick_period / MAX_STEP))
         self._iterations = robot.simulation.solver_iterations
         self.client = client = pybullet.connect(pybullet.DIRECT)
         pybullet.setGravity(*Surroundings().gravity, physicsClientId=client)
         pybullet.setPhysicsEngineParameter(
-            fixedTimeStep=tick_period / SUBSTEPS,
+            fixedTimeStep=tick_period / self.substeps,
             numSolverIterations=self._iterations,
             deterministicOverlappingPairs=1,
             physicsClientId=client,

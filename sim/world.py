@@ -24,7 +24,7 @@ from hebb_controller.signals import Command, SensorReading
 from .actuator import Actuator
 from .damage import Damage, check_damage, damaged_joints
 from .sensors import Sensors
-from .stage import SUBSTEPS, RobotState, Stage
+from .stage import RobotState, Stage
 from .surroundings import surroundings
 
 TICK_PERIOD = 0.02  # s
@@ -160,7 +160,7 @@ class World:
         some_locked = len(driven) < len(joints)
         states = self._states
         torques: list[float] = []
-        for substep in range(SUBSTEPS):
+        for substep in range(self._stage.substeps):
             if self._push is not None:
                 self._apply_push(self._push)
             if substep:

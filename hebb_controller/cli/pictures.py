@@ -92,7 +92,8 @@ def _film(source: Source, trial: Trial[Condition]) -> tuple[list[Frame], float]:
     from ..pictures import Frame
 
     controller = source()
-    world = World(load_robot(source.robot), visual=True)
+    period = controller.interface.period
+    world = World(load_robot(source.robot), tick_period=period, visual=True)
     frames = []
 
     def look(runtime: Runtime, tick: int) -> None:

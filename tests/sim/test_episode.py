@@ -278,7 +278,7 @@ def test_commands_stay_within_the_joints_limits_in_every_tick(controller, world,
 
 
 def test_a_process_has_one_world_for_a_robot():
-    assert world_for("a1") is world_for("a1")
+    assert world_for("a1", 0.02) is world_for("a1", 0.02)
 
 
 def test_a_rule_ticks_with_its_own_period(a1, a1_rule):

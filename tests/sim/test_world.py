@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from hebb_controller.errors import DamageError
 from hebb_controller.safety import Safety
-from hebb_controller.signals import Mode
+from hebb_controller.signals import Command, Mode
 from hebb_sim.damage import Damage, damaged_joints, parse_damages
 from hebb_sim.world import POSE_NOISE, World
 
@@ -347,3 +347,18 @@ def test_pictures_do_not_change_the_physics(a1, command, wiggle, world):
         found.append(bits(seeing.step(command(wiggle(tick)))))
     seeing.close()
     assert found == expected
+
+
+def test_a_longer_tick_has_the_same_physics(a1):
+    command = Command(Mode.POSITION, a1.default, a1.kp, a1.kd)
+    one, two = World(a1, tick_period=0.04), World(a1, tick_period=0.02)
+    for world in (one, two):
+        world.reset(np.random.default_rng(0))
+    for _ in range(10):
+        slow = one.step(command)
+        two.step(command)
+        fast = two.step(command)
+        assert slow.joint_position.tobytes() == fast.joint_position.tobytes()
+        assert slow.orientation.tobytes() == fast.orientation.tobytes()
+    one.close()
+    two.close()
