@@ -86,10 +86,6 @@ def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> 
         "ratio": ours.p50_us / plain.p50_us,
         "growth_bytes": growth(growth_ticks),
     }
-    if plot is not None:
-        from ..plots import runtime_scaling
-
-        runtime_scaling(rows, plot)
     per_synapse = regimes(rows)
     if as_json:
         report = {
@@ -99,13 +95,19 @@ def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> 
             "contestants": dict(CONTESTANTS),
         }
         click.echo(json.dumps(report, indent=2))
-        return
-    _show(headline)
-    click.echo(f"\n{_table(rows)}\n")
-    for cache, (least, most) in per_synapse.items():
-        click.echo(f"ns per synapse in {cache}: {least:.2f} to {most:.2f}, fixed cost taken off")
-    for name, what in CONTESTANTS.items():
-        click.echo(f"{name}: {what}")
+    else:
+        _show(headline)
+        click.echo(f"\n{_table(rows)}\n")
+        for cache, (least, most) in per_synapse.items():
+            click.echo(
+                f"ns per synapse in {cache}: {least:.2f} to {most:.2f}, fixed cost taken off"
+            )
+        for name, what in CONTESTANTS.items():
+            click.echo(f"{name}: {what}")
+    if plot is not None:
+        from ..plots import runtime_scaling
+
+        runtime_scaling(rows, plot)
 
 
 @bench.command(epilog=example("hebb bench node --seconds 10 --json"))

@@ -36,7 +36,7 @@ def tables(rows: Sequence[Row], contrasts: Sequence[Row], controls: Sequence[Ada
         ],
     )
     if any(row["p"] is not None for row in contrasts):
-        lines += ["", "Difference of v∞, m/s; p of the exact permutation of training seeds:", ""]
+        lines += ["", "Difference of v∞, m/s; p of the permutation of training seeds:", ""]
         lines += _table(
             "scenario|controller|against|difference|p",
             [

@@ -163,30 +163,26 @@ def test_a_commanded_velocity_holds_for_half_a_second_after_it_arrived(robot):
     assert assembler.velocity_complaint(10.75) == complaint
 
 
+def commanded(assembler, robot, stamp):
+    """Return the velocity that a paired reading with a stamp holds."""
+    assembler.add_joint_states(joints(robot.joint_names, stamp), 0.0)
+    return assembler.add_imu(imu(stamp), 0.0).reading.velocity_command.tolist()
+
+
 def test_with_paired_readings_that_half_second_is_one_of_their_stamps(robot):
     assembler = ReadingAssembler(robot, paired=True)
-
-    def commanded(stamp):
-        assembler.add_joint_states(joints(robot.joint_names, stamp), 0.0)
-        return assembler.add_imu(imu(stamp), 0.0).reading.velocity_command.tolist()
-
-    commanded(STAMP)
+    commanded(assembler, robot, STAMP)
     assembler.add_velocity_command(twist(), 1000.0)
-    assert commanded(STAMP + 499_000_000) == [0.5, -0.25, 2.0]
-    assert commanded(STAMP + 501_000_000) == [0.0] * 3
+    assert commanded(assembler, robot, STAMP + 499_000_000) == [0.5, -0.25, 2.0]
+    assert commanded(assembler, robot, STAMP + 501_000_000) == [0.0] * 3
 
 
 def test_a_commanded_velocity_is_forgotten_when_the_clock_of_the_readings_begins_anew(robot):
     assembler = ReadingAssembler(robot, paired=True)
-
-    def commanded(stamp):
-        assembler.add_joint_states(joints(robot.joint_names, stamp), 0.0)
-        return assembler.add_imu(imu(stamp), 0.0).reading.velocity_command.tolist()
-
-    commanded(STAMP)
+    commanded(assembler, robot, STAMP)
     assembler.add_velocity_command(twist(), 1000.0)
-    assert commanded(STAMP // 2) == [0.0] * 3
-    assert commanded(STAMP) == [0.0] * 3
+    assert commanded(assembler, robot, STAMP // 2) == [0.0] * 3
+    assert commanded(assembler, robot, STAMP) == [0.0] * 3
 
 
 @pytest.mark.parametrize("field", ["forward", "left", "turn"])

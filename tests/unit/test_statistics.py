@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
 pytest.importorskip("scipy")
 
@@ -117,6 +116,8 @@ def test_the_percentile_interval_leaves_out_2_5_percent_at_either_end():
 
 
 def test_beyond_what_can_be_counted_the_permutation_p_is_that_of_random_deals_the_same_each_time():
+    from scipy import stats
+
     rng = np.random.default_rng(0)
     ours, theirs = rng.normal(0.7, 1.0, 30), rng.normal(0.0, 1.0, 30)
     p = permutation_p(ours, theirs)
