@@ -364,6 +364,7 @@ def test_a_forward_controller_gets_bare_targets_and_holds_the_last_whatever_stop
         assert made.operator.trigger(f"{CONTROL}/estop") == ""
         made.wait_for_phase("DAMPED", since=since)
         assert made.status["reason"] == "~/estop was called: holding"
+        forward.heard.wait_for(5)  # what was sent before may be heard after the status
         held = forward.targets
         start = len(forward.heard.items)
         forward.heard.wait_for(20)
