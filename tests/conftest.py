@@ -1,10 +1,13 @@
 """What all tests share: paths, and how hypothesis searches."""
 
+import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
 from toys import toy_robot, write_toy_robot
+
+from hebb_controller import cli
 
 # The same examples in every run: a test fails for a change, not by the day. No deadline for one
 # example, since a loaded machine may stop anything for a second.
@@ -22,3 +25,19 @@ def robot():
 def robot_file(tmp_path: Path) -> str:
     """Return the path of its spec."""
     return write_toy_robot(tmp_path)
+
+
+@pytest.fixture
+def hebb(monkeypatch, capfd):
+    """Return a function that runs ``hebb`` and returns its exit code, output and errors."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["hebb", *map(str, words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capfd.readouterr()
+
+    return run

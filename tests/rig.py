@@ -25,8 +25,8 @@ from hebb_controller.share import share_dir
 
 CONTROL = "/controller_node"
 SIM = "/sim_node"
-PATIENCE = 15.0  # s, how long a test waits for what must happen
-LATE = 0.4  # s that a patient rig lets either side be late; less than frozen_timeout, which says something else
+PATIENCE = 30.0  # s, how long a test waits for what must happen
+LATE = 2.0  # s that a patient rig lets either side be late: a shared machine may stand still for 1
 
 
 def find_stand_ins():
@@ -49,7 +49,11 @@ def write_spec(directory, **parts):
 def patient_parameters(directory, *, safe_action="damp"):
     """Return parameters of a controller that no busy machine makes it damp by."""
     safety = {"safe_action": safe_action, "max_tilt": 1.0, "max_reading_age": LATE}
-    return {"robot": write_spec(directory, safety=safety), "sensor_timeout": LATE}
+    return {
+        "robot": write_spec(directory, safety=safety),
+        "sensor_timeout": LATE,
+        "frozen_timeout": LATE + 0.5,  # or it is the first to speak
+    }
 
 
 class Recorder:
@@ -217,7 +221,7 @@ class Rig:
         return self
 
     def set(self, node, name, value):
-        reason = self.operator.set_parameter(node, name, value, timeout=2 * PATIENCE)
+        reason = self.operator.set_parameter(node, name, value)
         assert not reason, reason
 
     def wait_for_phase(self, phase, *, since=0):
@@ -253,9 +257,9 @@ def rigs(make_directory, rule_file, *, simulator=SIMULATOR, controller=CONTROLLE
 
     def end():
         for made in running:
+            made.operator.close()  # first: what it does not hear of cannot keep it
             made.simulator.end()
             made.controller.end()
-            made.operator.close()
         running.clear()
 
     def start(

@@ -66,7 +66,7 @@ def verify(rule: str, robot: str, trust: Trust, as_json: bool) -> None:
         checks.append(trial)
         if p99 is not None:
             allowed = BUDGET * loaded.header.tick_period * 1e6
-            detail = f"p99 of a tick {p99:.0f} µs, {BUDGET:.0%} of the period is {allowed:.0f} µs"
+            detail = f"p99 of a tick {p99:.0f} µs of processor time, {BUDGET:.0%} of the period is {allowed:.0f} µs"
             checks.append(Check("time", p99 <= allowed, detail))
     except HebbError as error:
         names = {ContractError: "contract", SignatureError: "signature"}
@@ -114,7 +114,8 @@ def _golden(rule: Rule) -> list[Check]:
 def _trial(rule: Rule) -> tuple[Check, float | None]:
     """Return whether a trial run stays finite and, if so, the 99th percentile of a tick, µs.
 
-    The run sees noise, then all observations at their ends for long, then noise again.
+    The run sees noise, then all observations at their ends for long, then noise again. Its time is that of
+    the processor: how long others keep it from running says nothing of the rule.
     """
     runtime = NumpyRuntime(rule)
     rng = np.random.default_rng(0)
@@ -126,10 +127,10 @@ def _trial(rule: Rule) -> tuple[Check, float | None]:
     observations[third : 2 * third] = limits * np.sign(observations[0])
     durations = np.empty(TRIAL_TICKS)
     for tick, observation in enumerate(observations):
-        start = time.perf_counter()
+        start = time.thread_time()
         with np.errstate(all="ignore"):  # what it leads to is looked at below
             action = runtime.step(observation)
-        durations[tick] = time.perf_counter() - start
+        durations[tick] = time.thread_time() - start
         weights = runtime.state["weights"]
         if not (np.isfinite(action).all() and np.isfinite(weights).all()):
             detail = f"weights or actions stop being finite at tick {tick} of a trial."

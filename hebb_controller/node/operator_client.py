@@ -36,6 +36,8 @@ STATES = {
 }
 
 
+ANSWER = 15.0  # s within which a node answers; one that is just starting on a busy machine needs most of it
+VALIDATED = 70.0  # s; a new rule file is validated first, for a minute at most
 ASK_AGAIN = 2.0  # s; an answer may be lost while a node and its client are still finding each other
 
 
@@ -90,7 +92,7 @@ class Operator:
         """Have every message of a topic handed to ``take``, in the operator's thread."""
         self.node.create_subscription(message, topic, take, qos)
 
-    def state(self, node: str, *, timeout: float = 5.0) -> str:
+    def state(self, node: str, *, timeout: float = ANSWER) -> str:
         """Return the lifecycle state of a node.
 
         Raises:
@@ -99,7 +101,7 @@ class Operator:
         answer = self._ask(GetState, f"{node}/get_state", GetState.Request(), timeout)
         return STATES.get(answer.current_state.id, str(answer.current_state.label))
 
-    def change_state(self, node: str, transition: str, *, timeout: float = 10.0) -> bool:
+    def change_state(self, node: str, transition: str, *, timeout: float = ANSWER) -> bool:
         """Return whether a node made a transition, e.g. configure, activate, deactivate, shutdown.
 
         Raises:
@@ -108,7 +110,9 @@ class Operator:
         request = ChangeState.Request(transition=Transition(label=transition))
         return bool(self._call(ChangeState, f"{node}/change_state", request, timeout).success)
 
-    def set_parameter(self, node: str, name: str, value: Value, *, timeout: float = 10.0) -> str:
+    def set_parameter(
+        self, node: str, name: str, value: Value, *, timeout: float = VALIDATED
+    ) -> str:
         """Return why a node refused a parameter's value, or an empty string.
 
         Raises:
@@ -119,7 +123,7 @@ class Operator:
         (result,) = self._call(SetParameters, f"{node}/set_parameters", request, timeout).results
         return "" if result.successful else result.reason or "refused without a reason"
 
-    def get_parameter(self, node: str, name: str, *, timeout: float = 5.0) -> Value:
+    def get_parameter(self, node: str, name: str, *, timeout: float = ANSWER) -> Value:
         """Return the value of a node's parameter.
 
         Raises:
@@ -130,7 +134,7 @@ class Operator:
         found = parameter_value_to_python(value)
         return found if isinstance(found, bool | int | float | str) else str(found)
 
-    def switch(self, service: str, *, on: bool, timeout: float = 5.0) -> str:
+    def switch(self, service: str, *, on: bool, timeout: float = ANSWER) -> str:
         """Return why a std_srvs/SetBool service refused, or an empty string.
 
         Raises:
@@ -139,7 +143,7 @@ class Operator:
         answer = self._call(SetBool, service, SetBool.Request(data=on), timeout)
         return "" if answer.success else answer.message or "refused without a reason"
 
-    def trigger(self, service: str, *, timeout: float = 5.0) -> str:
+    def trigger(self, service: str, *, timeout: float = ANSWER) -> str:
         """Return why a std_srvs/Trigger service refused, or an empty string.
 
         Raises:

@@ -30,8 +30,8 @@ from .parameters import Settings
 from .rates import divide
 from .values import Loaded
 
-VALIDATION_TIMEOUT = 5.0  # s; starting Python alone takes over 1 s where the processors are busy
-VALIDATION_NICENESS = 10  # above the node's own: the robot comes first where processors are busy
+VALIDATION_TIMEOUT = 60.0  # s; it gives way to all else, so busy processors make much of its second
+VALIDATION_NICENESS = 5  # above the node's own: the robot comes first where processors are busy
 WARM_UP_TICKS = 3
 LOGGER = "controller_node"
 
@@ -189,12 +189,14 @@ def validate_rule_in_child(
         command += ["--signature-policy", trust.policy]
         command += [word for key in trust.public_keys for word in ("--public-key", str(key))]
     pipe = subprocess.PIPE
+    # A session of its own: a kernel that shares out time by session would give it the robot's.
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=pipe,
         stderr=pipe,
         text=True,
+        start_new_session=True,
     ) as child:
         with contextlib.suppress(OSError):  # it has ended already
             own = os.getpriority(os.PRIO_PROCESS, 0)

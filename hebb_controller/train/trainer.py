@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import json
@@ -27,6 +28,7 @@ from .genome import Evolvable
 from .task import C, Evaluate, Score, Task, run_task
 
 LOG_NAME = "log.jsonl"
+LOCK_NAME = ".lock"
 CANDIDATES_PER_TASK = 4
 SAMPLES = 16  # draws of every stage by which a checkpoint knows the conditions of its run
 
@@ -133,10 +135,9 @@ class Trainer(Generic[C]):
         self.progress = Progress()
         self.ticks = 0
         self.seconds = 0.0
-        log = directory / LOG_NAME
         if resume:
-            self._continue(log)
-        elif log.exists():
+            self._continue()
+        elif (directory / LOG_NAME).exists():
             raise TrainingError(
                 f"{directory}: holds a run already. Add --resume to continue it, "
                 f"or name another --out."
@@ -154,9 +155,11 @@ class Trainer(Generic[C]):
         """Yield the log line of every generation that was still to be done.
 
         Raises:
-            TrainingError: the directory cannot be written to; the last checkpoint stays.
+            TrainingError: the directory cannot be written to, and the last checkpoint stays; or a run is
+                going on in it.
         """
-        with TaskRunner(factory) as runner:
+        with self._alone(), TaskRunner(factory) as runner:
+            self._shorten_log()
             while not self.done:
                 line = self._generation(runner)
                 with self._writing():
@@ -172,7 +175,8 @@ class Trainer(Generic[C]):
         """
         if not (self._directory / CHECKPOINT_NAME).is_file():
             return False
-        self._continue(self._directory / LOG_NAME)
+        self._continue()
+        self._shorten_log()
         return True
 
     def _generation(self, runner: TaskRunner) -> Generation:
@@ -257,7 +261,23 @@ class Trainer(Generic[C]):
             },
         )
 
-    def _continue(self, log: Path) -> None:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have the directory for this run; the kernel gives it back, however the process ends."""
+        with self._writing():
+            lock = (self._directory / LOCK_NAME).open("w", encoding="utf-8")
+        with lock:
+            with self._writing():
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise TrainingError(
+                        f"{self._directory}: a run is going on in it. "
+                        f"Let that one end, or name another --out."
+                    ) from None
+            yield
+
+    def _continue(self) -> None:
         arrays, document = load_checkpoint(self._directory)
         missing = [
             name
@@ -290,8 +310,11 @@ class Trainer(Generic[C]):
         self.progress = Progress.from_document(document["progress"])
         self.ticks = int(str(document["ticks"]))
         self.seconds = float(str(document["seconds"]))
-        # A run that was killed may have logged a generation that no checkpoint holds.
-        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+
+    def _shorten_log(self) -> None:
+        """Drop what a run that was killed has logged of a generation that no checkpoint holds."""
+        log, generation = self._directory / LOG_NAME, self.evolution.generation
+        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
         if len(lines) > generation:
             partial = log.with_name(f".{log.name}.partial")
             with self._writing():

@@ -3,13 +3,13 @@
 import threading
 import time
 
-from rig import CONTROL, SIM, is_damp, values
+from rig import CONTROL, PATIENCE, SIM, is_damp, values
 
 LATE = "the control thread does not answer"
 
 
 def driving(made):
-    assert made.operator.change_state(CONTROL, "configure", timeout=15.0), made.logs()
+    assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE), made.logs()
     assert made.operator.change_state(CONTROL, "activate"), made.logs()
     made.set(SIM, "paused", False)
     return made.running()
@@ -17,6 +17,7 @@ def driving(made):
 
 def test_an_estop_does_not_wait_for_a_snapshot_on_a_slow_disk(faulty, tmp_path):
     made = driving(faulty("slow disk"))
+    made.commands.wait_for(5)  # the network has run, so there is something to keep
     made.set(CONTROL, "snapshot_file", str(tmp_path / "now.snapshot.safetensors"))
     said = []
     keeping = threading.Thread(
@@ -45,10 +46,12 @@ def test_an_estop_that_the_control_thread_does_not_answer_damps_at_once_and_for_
 def test_an_estop_that_is_answered_late_during_activation_keeps_the_node_from_starting(faulty):
     made = faulty("late")
     made.simulator.end()  # so that activation waits for readings
-    assert made.operator.change_state(CONTROL, "configure", timeout=15.0)
+    assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE)
     results = []
     activating = threading.Thread(
-        target=lambda: results.append(made.operator.change_state(CONTROL, "activate", timeout=15.0))
+        target=lambda: results.append(
+            made.operator.change_state(CONTROL, "activate", timeout=PATIENCE)
+        )
     )
     activating.start()
     made.diagnostics.wait(lambda m: values(m.status[0]).get("lifecycle") == "in transition")

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from rig import CONTROL, SIM, is_damp, values
+from rig import CONTROL, PATIENCE, SIM, is_damp, values
 
 from hebb_controller.node.operator_client import NodeTimeoutError
 
@@ -34,24 +34,33 @@ ANSWERS = {  # service -> state -> what stands in the reason why nothing was don
 
 def go(made, *transitions):
     for transition in transitions:
-        assert made.operator.change_state(CONTROL, transition, timeout=15.0), made.logs()
+        assert made.operator.change_state(CONTROL, transition, timeout=PATIENCE), made.logs()
 
 
 def reach(made, state):
     """Bring a node that has just started into a state; an active one runs."""
-    assert made.operator.state(CONTROL, timeout=15.0) == "unconfigured"  # it is up
+    assert made.operator.state(CONTROL, timeout=PATIENCE) == "unconfigured"  # it is up
     go(made, *WAY.get(state, ("shutdown",)))
     if state == "active":
         made.set(SIM, "paused", False)
         made.running()
 
 
-def told(made):
-    """Return the lifecycle state that the node's next diagnostics speak of."""
-    _, message = made.diagnostics.wait(
-        lambda m: "controller_node" in m.status[0].name, since=len(made.diagnostics.items)
+def wait_until_it_tells(made, lifecycle, *, since=0):
+    """Wait for diagnostics of a state; those of the one before may still be on their way."""
+    made.diagnostics.wait(
+        lambda m: (
+            "controller_node" in m.status[0].name and values(m.status[0])["lifecycle"] == lifecycle
+        ),
+        since=since,
     )
-    return values(message.status[0])["lifecycle"]
+
+
+def is_in(made, state):
+    """Say that the node is in a state, by its service and by its next diagnostics."""
+    since = len(made.diagnostics.items)
+    assert made.operator.state(CONTROL) == state
+    wait_until_it_tells(made, state, since=since)
 
 
 def quiet(made):
@@ -71,7 +80,7 @@ def test_from_each_state_the_transitions_that_there_are_lead_on_and_the_others_c
         if transition not in LEADS_TO[state]:
             assert not made.operator.change_state(CONTROL, transition)
             assert made.operator.state(CONTROL) == state
-    assert told(made) == state
+    is_in(made, state)
     if state == "active":
         made.commands.wait_for(5)
         assert made.status["phase"] == "RUN", made.status
@@ -79,7 +88,7 @@ def test_from_each_state_the_transitions_that_there_are_lead_on_and_the_others_c
         assert quiet(made)
     for transition, ends_in in LEADS_TO[state].items():
         go(made, transition)
-        assert made.operator.state(CONTROL) == ends_in == told(made)
+        is_in(made, ends_in)
         if ends_in != "active":
             assert quiet(made)
             assert state != "active" or is_damp(made.commands.items[-1][1])
@@ -134,7 +143,7 @@ def test_an_error_inside_a_transition_is_logged_and_damps_and_the_node_can_be_us
     done = made.operator.change_state(CONTROL, transition)
     assert done is (transition == "shutdown")
     ended = "finalized" if transition == "shutdown" else "unconfigured"
-    assert made.operator.state(CONTROL) == ended == told(made)
+    is_in(made, ended)
     said = made.controller.output()
     assert reason in said
     assert ("Traceback" in said) is ("ZeroDivision" in reason or fault in ("hang", "stop"))
@@ -154,7 +163,7 @@ def test_an_error_in_the_processing_of_an_error_finalizes(faulty):
     made = faulty("everything")
     reach(made, "active")
     assert not made.operator.change_state(CONTROL, "deactivate")
-    assert made.operator.state(CONTROL) == "finalized" == told(made)
+    is_in(made, "finalized")
     assert made.controller.output().count("ZeroDivisionError: a fault") >= 2
 
 
@@ -166,10 +175,12 @@ def test_an_estop_while_it_is_being_activated_keeps_it_from_starting(rig):
     assert "not active" in nothing
     results = []
     activating = threading.Thread(
-        target=lambda: results.append(made.operator.change_state(CONTROL, "activate", timeout=15.0))
+        target=lambda: results.append(
+            made.operator.change_state(CONTROL, "activate", timeout=PATIENCE)
+        )
     )
     activating.start()
-    wait_until_told(made, "in transition")
+    wait_until_it_tells(made, "in transition")
     assert made.operator.trigger(f"{CONTROL}/estop") == ""
     activating.join()
     assert results == [False]
@@ -177,14 +188,6 @@ def test_an_estop_while_it_is_being_activated_keeps_it_from_starting(rig):
     assert "not started: ~/estop was called" in made.controller.output()
     assert not made.commands.items
     assert "not active" in made.operator.trigger(f"{CONTROL}/estop")
-
-
-def wait_until_told(made, lifecycle):
-    made.diagnostics.wait(
-        lambda m: (
-            "controller_node" in m.status[0].name and values(m.status[0])["lifecycle"] == lifecycle
-        )
-    )
 
 
 def begin(made, transition):
@@ -208,7 +211,7 @@ def begin(made, transition):
 def test_whatever_the_state_a_signal_ends_the_process_and_the_robot_is_safe(rig, state, number):
     made = rig(patient=True)
     changing = None
-    assert made.operator.state(CONTROL, timeout=15.0) == "unconfigured"  # it is up
+    assert made.operator.state(CONTROL, timeout=PATIENCE) == "unconfigured"  # it is up
     if state in ("configuring", "moving", "activating"):
         if state == "activating":
             made.simulator.end()
@@ -221,7 +224,7 @@ def test_whatever_the_state_a_signal_ends_the_process_and_the_robot_is_safe(rig,
         else:
             changing = begin(made, "configure" if state == "configuring" else "activate")
             if state == "activating":
-                wait_until_told(made, "in transition")
+                wait_until_it_tells(made, "in transition")
             else:
                 time.sleep(0.1)
     else:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from nav_msgs.msg import Odometry
-from rig import CONTROL, PATIENCE, SIM, Recorder, is_damp, values
+from rig import CONTROL, LATE, PATIENCE, SIM, Recorder, is_damp, values
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -62,7 +62,7 @@ def test_each_state_commands_what_the_table_says(held, rule_file, sha256):
         ("rule_file", "/nowhere.rule.safetensors", "no such file"),
         ("rule_file", "", "rule_file is not set"),
         ("robot", "a2", "Shipped: a1"),
-        ("sensor_timeout", 0.6, "max_reading_age"),
+        ("sensor_timeout", LATE + 0.1, "max_reading_age"),
         ("lock_step", True, "needs tick_source sensor"),
         ("command_rate", 120.0, "whole multiple"),
     ],

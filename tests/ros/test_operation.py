@@ -50,8 +50,8 @@ def test_a_run_in_which_every_swap_is_refused_is_the_undisturbed_run_bit_for_bit
     assert made.simulator.wait(60.0) == 0, made.logs()
     undisturbed = trajectory(made)
     assert made.status["phase"] == "RUN", made.status
-    # slowed down, so that there is time for many
-    sim = {"duration": seconds, "lock_step": True, "real_time_factor": 4.0}
+    # in real time, so that there is time for many, also on a busy machine
+    sim = {"duration": seconds, "lock_step": True, "real_time_factor": 1.0}
     made = rig(sim=sim, controller=controller, lock_step=True).up()
     reasons = []
     for name in BAD * 20:
@@ -87,14 +87,14 @@ def wait_for(made, since=0, **wanted):
     )
 
 
-def test_of_thirty_swaps_the_good_ones_are_numbered_and_no_command_leaves_the_limits(
+def test_of_fifteen_swaps_the_good_ones_are_numbered_and_no_command_leaves_the_limits(
     walking, robot, more_rules, sha256
 ):
     start = len(walking.commands.items)
     good = 0
-    for attempt in range(30):
+    for attempt in range(15):
         name = BAD[attempt % len(BAD)] if attempt % 3 == 2 else ("two", "one")[attempt % 2]
-        if attempt == 9:
+        if attempt == 6:
             walking.set(CONTROL, "swap_weights", "carry")
         refused = walking.operator.set_parameter(CONTROL, "rule_file", f"{name}{SUFFIX}")
         assert bool(refused) is (attempt % 3 == 2), refused
@@ -102,8 +102,8 @@ def test_of_thirty_swaps_the_good_ones_are_numbered_and_no_command_leaves_the_li
             good += 1
             digest = sha256(more_rules / f"{name}{SUFFIX}")
             wait_for(walking, swap=str(good), sha256=digest, phase="RUN")
-    assert good == 20
-    wait_for(walking, swap="20", swap_state="kept")
+    assert good == 10
+    wait_for(walking, swap="10", swap_state="kept")
     walking.set(CONTROL, "swap_weights", "fresh")
     targets = np.array([m.position for _, m in walking.commands.items[start:]])
     assert targets.shape[1] == robot.n_joints  # nowhere DAMP

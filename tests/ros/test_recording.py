@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from rig import CONTROL, SIM, values
+from rig import CONTROL, PATIENCE, SIM, values
 
 pytest.importorskip("mcap_ros2")
 
@@ -85,7 +85,7 @@ def test_a_run_with_a_damage_swaps_and_a_freeze_is_replayed_bit_for_bit(
         sim={"real_time_factor": 4.0, "lock_step": True},
         controller={"snapshot_file": str(snapshot), "weights_every": 10, "swap_blend": 0.2},
     )
-    assert made.operator.change_state(CONTROL, "configure", timeout=15.0), made.logs()
+    assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE), made.logs()
     process, path = recorder(made)
     assert made.operator.change_state(CONTROL, "activate"), made.logs()
     made.set(SIM, "paused", False)
@@ -155,7 +155,7 @@ def test_a_run_with_a_damage_swaps_and_a_freeze_is_replayed_bit_for_bit(
 
 def test_a_recorder_that_stands_still_for_three_hundred_ticks_loses_none_of_them(rig, recorder):
     made = rig(lock_step=True)
-    assert made.operator.change_state(CONTROL, "configure", timeout=15.0), made.logs()
+    assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE), made.logs()
     process, path = recorder(made)
     assert made.operator.change_state(CONTROL, "activate"), made.logs()
     made.set(SIM, "paused", False)

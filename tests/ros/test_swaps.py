@@ -135,10 +135,13 @@ def test_a_damped_controller_refuses_a_swap(walking, rules):
 
 
 def test_the_validation_gives_way_to_the_robot(tmp_path, monkeypatch):
-    """An interpreter that tells how nice it is, where the sha256 would stand."""
+    """An interpreter that tells how nice it is, and of which session, where the sha256 would stand."""
     script = tmp_path / "python"
-    script.write_text('#!/bin/sh\nsleep 0.3\nprintf \'{"sha256": "%s"}\' "$(nice)"\n')
+    script.write_text(
+        "#!/bin/sh\nsleep 0.3\nread -r _ _ _ _ _ session _ < /proc/$$/stat\n"
+        'printf \'{"sha256": "%s %s"}\' "$(nice)" "$((session - $$))"\n'
+    )
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(script))
     told = validate_rule_in_child(tmp_path / "any", "a1", Trust("off", (), warn=print))
-    assert told == str(min(os.nice(0) + VALIDATION_NICENESS, 19))
+    assert told == f"{min(os.nice(0) + VALIDATION_NICENESS, 19)} 0"

@@ -7,6 +7,7 @@ from toys import toy_rule, update_spec
 from hebb_controller.cli.presets import CHANNELS
 from hebb_controller.controller import controller_for
 from hebb_controller.robot import load_robot
+from hebb_controller.rule_file import save_rule
 from hebb_controller.signals import Command, Mode
 from hebb_sim.world import World
 
@@ -23,6 +24,13 @@ def a1_rule(a1):
     return toy_rule(
         robot=a1, channels=CHANNELS, hidden=(16,), update=update, scale=0.15, tick_period=0.02
     )
+
+
+@pytest.fixture
+def rule_path(tmp_path, a1_rule):
+    path = tmp_path / "a1.rule.safetensors"
+    save_rule(a1_rule, path)
+    return path
 
 
 @pytest.fixture

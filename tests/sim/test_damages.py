@@ -10,6 +10,7 @@ import pybullet
 import pybullet_data
 import pytest
 from scipy.spatial.transform import Rotation
+from swinging import bits
 
 from hebb_controller.controller import controller_for
 from hebb_controller.errors import DamageError
@@ -41,15 +42,6 @@ SEED = 3
 
 def test_no_kind_is_missing_here():
     assert {word.split(":")[1] for text in ALL for word in text.split(",")} == set(TABLE)
-
-
-def bits(reading):
-    return (
-        reading.joint_position.tobytes(),
-        reading.joint_velocity.tobytes(),
-        reading.orientation.tobytes(),
-        reading.angular_velocity_base.tobytes(),
-    )
 
 
 def damage(world, text):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from swinging import bits
 
 from hebb_controller.controller import controller_for
 from hebb_controller.observation import yaw
@@ -14,15 +15,6 @@ from hebb_sim.episode import run_episode
 from hebb_sim.sensors import VELOCITY_NOISE
 
 SEED = 3
-
-
-def bits(reading):
-    return (
-        reading.joint_position.tobytes(),
-        reading.joint_velocity.tobytes(),
-        reading.orientation.tobytes(),
-        reading.angular_velocity_base.tobytes(),
-    )
 
 
 def damage(world, text):

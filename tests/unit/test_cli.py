@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import click
@@ -13,29 +14,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from rule_bytes import pack, rule_bytes, unpack
-from toys import CHANNELS, make_record, toy_rule, update_spec
+from toys import CHANNELS, PERIOD, make_record, toy_rule, update_spec
 
 from hebb_controller import cli
 from hebb_controller.cli.bench import bench_rule
 from hebb_controller.cli.evaluate import _report
 from hebb_controller.rule_file import load_rule
+from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 
 NAME = "toy.rule.safetensors"
 KEPT = rule_bytes(toy_rule())
-
-
-@pytest.fixture
-def hebb(monkeypatch, capfd):
-    """Return a function that runs ``hebb`` and returns its exit code, output and errors."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["hebb", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        output, errors = capfd.readouterr()
-        return int(caught.value.code or 0), output, errors
-
-    return run
 
 
 @pytest.fixture
@@ -141,6 +129,40 @@ def test_verify_finds_a_rule_whose_weights_explode(hebb, tmp_path, robot_file):
     assert code == 2
     assert "stop being finite at tick" in errors
     assert errors.count("\n") == 1
+
+
+def compute(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Return the function that makes each tick spend six tenths of its period in some way."""
+    step = NumpyRuntime.step
+    monkeypatch.setattr(sys.modules["hebb_controller.cli.verify"], "TRIAL_TICKS", 30)
+
+    def make(spend):
+        def slow_step(self, observation):
+            spend(0.6 * PERIOD)
+            return step(self, observation)
+
+        monkeypatch.setattr(NumpyRuntime, "step", slow_step)
+
+    return make
+
+
+def test_a_rule_that_computes_for_too_long_is_found(hebb, rule, robot_file, slow):
+    slow(compute)
+    code, _, errors = hebb("verify", rule, "--robot", robot_file)
+    assert code == 2
+    assert "of processor time, 50% of the period" in errors
+
+
+def test_what_else_the_machine_does_is_not_the_rules_fault(hebb, rule, robot_file, slow):
+    slow(time.sleep)
+    assert hebb("verify", rule, "--robot", robot_file)[0] == 0
 
 
 def commands(group=cli.hebb, path=()):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from toys import toy_rule, update_spec
 
 from hebb_controller import cli
@@ -15,8 +14,7 @@ from hebb_controller.errors import RuleFileError, ShapeError
 from hebb_controller.network import InitialSpec
 from hebb_controller.plasticity import NORMALISATIONS, RULE_KINDS
 from hebb_controller.rule import MAX_LAYER_SIZE, MAX_LAYERS, MAX_SYNAPSES
-from hebb_controller.rule_file import HEADER_KEY, header_text, save_rule
-from hebb_controller.runtime.numpy_runtime import NumpyRuntime
+from hebb_controller.rule_file import HEADER_KEY, header_text
 from hebb_controller.runtime.onnx_runtime import OnnxRuntime, load_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -430,63 +428,6 @@ def test_a_deep_network_of_every_kind_can_be_exported_and_read_back():
     for kind in RULE_KINDS:
         rule = toy_rule(kind, hidden=[3] * (MAX_LAYERS - 2), update=EVERYTHING)
         assert read_onnx(export_onnx(rule), "x").header.kind == kind
-
-
-@pytest.fixture
-def rule_file(tmp_path):
-    path = tmp_path / "toy.rule.safetensors"
-    save_rule(RULE, path)
-    return path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Return a function that runs ``hebb`` and returns its exit code and errors."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["hebb", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code, capsys.readouterr().err
-
-    return run
-
-
-def test_hebb_export_writes_a_model_that_walks_like_the_rule(tmp_path, rule_file):
-    target = tmp_path / "toy.onnx"
-    result = CliRunner().invoke(cli.hebb, ["export", str(rule_file), "--onnx", str(target)])
-    assert result.exit_code == 0, result.output
-    assert str(target) in result.output
-    exported, rule = load_onnx(target), NumpyRuntime(RULE)
-    for runtime in (exported, rule):
-        runtime.reset(np.random.default_rng(0))
-    seen = np.ones(6, dtype=np.float32)
-    assert np.allclose(exported.step(seen), rule.step(seen), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "words"),
-    [
-        ("none.rule.safetensors", "x.onnx", "no such file"),
-        ("toy.rule.safetensors", "x.bin", "ends in .onnx"),
-        ("toy.rule.safetensors", "none/x.onnx", "cannot be written"),
-    ],
-)
-def test_hebb_export_says_what_is_wrong_in_one_line(rule_file, run, source, target, words):
-    folder = rule_file.parent
-    code, errors = run("export", folder / source, "--onnx", folder / target)
-    assert code == 2
-    assert errors.startswith("error: ")
-    assert errors.count("\n") == 1
-    assert words in errors
-
-
-def test_without_onnx_the_command_line_names_the_extra(rule_file, run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.delitem(sys.modules, "hebb_controller.onnx_export")
-    code, errors = run("export", rule_file, "--onnx", "x.onnx")
-    assert code == 2
-    assert ".[onnx]" in errors
 
 
 def test_without_onnxruntime_the_runtime_says_so_when_it_is_made(monkeypatch):

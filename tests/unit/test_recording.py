@@ -1,7 +1,6 @@
 """A recording is repeated bit for bit, and where it is not, the first tick that differs is named."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -221,21 +220,6 @@ def test_labels_name_channels_joints_and_the_rule(rule):
 # The command
 
 
-@pytest.fixture
-def hebb(monkeypatch, capfd):
-    """Return a function that runs ``hebb replay`` and returns its exit code, output and errors."""
-    pytest.importorskip("mcap_ros2")
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["hebb", "replay", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        output, errors = capfd.readouterr()
-        return int(caught.value.code or 0), output, errors
-
-    return run
-
-
 def written(recording, rule, path):
     from hebb_controller.mcap_file import write_recording
 
@@ -252,35 +236,36 @@ def recorded(rule, tmp_path):
 
 
 def test_the_same_is_exit_code_0(hebb, rule, other, recorded):
-    code, output, errors = hebb(rule, recorded)
+    code, output, errors = hebb("replay", rule, recorded)
     assert (code, errors) == (0, "")
     assert output == "the same: 20 ticks, every action, and weights 4 times\n"
-    assert hebb(other, rule, recorded)[:2] == (0, output)
-    report = json.loads(hebb(rule, recorded, "--json")[1])
+    assert hebb("replay", other, rule, recorded)[:2] == (0, output)
+    report = json.loads(hebb("replay", rule, recorded, "--json")[1])
     assert report["same"] is True
     assert report["first"] is None
-    code, output, _ = hebb(rule, recorded, "--rounding")
+    code, output, _ = hebb("replay", rule, recorded, "--rounding")
     assert (code, output) == (0, "the same to rounding: 4 ticks, every action, no weights\n")
 
 
 def test_another_rule_file_is_refused_unless_asked_for_and_then_exit_code_1(
     hebb, rule, other, recorded
 ):
-    code, output, errors = hebb(other, recorded)
+    code, output, errors = hebb("replay", other, recorded)
     assert (code, output) == (2, "")
     assert "was made with another rule file" in errors
     assert errors.count("\n") == 1
-    code, output, errors = hebb(other, recorded, "--any-rule")
+    code, output, errors = hebb("replay", other, recorded, "--any-rule")
     assert (code, errors) == (1, "")
     assert output.startswith("differs from tick 2 on (at 0.25 s): its action differs, by ")
-    assert hebb(rule, other, recorded, "--any-rule")[0] == 2
-    code, output, _ = hebb(other, recorded, "--any-rule", "--json")
+    assert hebb("replay", rule, other, recorded, "--any-rule")[0] == 2
+    code, output, _ = hebb("replay", other, recorded, "--any-rule", "--json")
     assert code == 1
     assert json.loads(output)["first"]["tick"] == 2
 
 
 def test_a_missing_recording_is_exit_code_2(hebb, rule, tmp_path):
-    code, _, errors = hebb(rule, tmp_path / "gone.mcap")
+    pytest.importorskip("mcap_ros2")
+    code, _, errors = hebb("replay", rule, tmp_path / "gone.mcap")
     assert code == 2
     assert errors == f"error: {tmp_path / 'gone.mcap'}: no such file.\n"
 
@@ -288,7 +273,7 @@ def test_a_missing_recording_is_exit_code_2(hebb, rule, tmp_path):
 def test_a_recording_without_a_tick_is_exit_code_2(hebb, rule, recorded):
     ticks = [e for e in record(rule) if isinstance(e, Tick)]
     states = [e for e in record(rule) if isinstance(e, Checkpoint)]
-    code, _, errors = hebb(rule, written([*ticks[:3], states[-1]], rule, recorded))
+    code, _, errors = hebb("replay", rule, written([*ticks[:3], states[-1]], rule, recorded))
     assert code == 2
     assert "no tick can be run again" in errors
 
@@ -298,7 +283,7 @@ def test_another_runtime_is_refused_by_its_name(hebb, rule, recorded):
 
     recorded.unlink()
     write_recording(record(rule), labels_of(load_rule(rule), "abacus"), recorded)
-    code, _, errors = hebb(rule, recorded)
+    code, _, errors = hebb("replay", rule, recorded)
     assert code == 2
     assert "was made by runtime 'abacus'. Replayed can be: numpy, onnx." in errors
 

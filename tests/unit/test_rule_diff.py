@@ -1,7 +1,6 @@
 """What differs between two rules is said: the contract first, then the header, then numbers."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from rule_bytes import pack, rule_bytes, unpack
 from toys import CHANNELS, toy_rule, update_spec
 
-from hebb_controller import cli
 from hebb_controller.rule import Golden, StaticTwin, make_rule
 from hebb_controller.rule_diff import FieldDifference, compare
 
@@ -133,20 +131,6 @@ def test_twin_and_golden_vectors_that_only_one_rule_has_are_named():
 
 
 @pytest.fixture
-def hebb(monkeypatch, capfd):
-    """Return a function that runs ``hebb diff`` and returns its exit code, output and errors."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["hebb", "diff", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        output, errors = capfd.readouterr()
-        return int(caught.value.code or 0), output, errors
-
-    return run
-
-
-@pytest.fixture
 def files(tmp_path):
     """Return two rule files that differ in a gain, a field and a tensor."""
     a, b = tmp_path / "a.rule.safetensors", tmp_path / "b.rule.safetensors"
@@ -160,11 +144,11 @@ def files(tmp_path):
 
 
 def test_equal_files_print_nothing_and_exit_0(hebb, files):
-    assert hebb(files[0], files[0]) == (0, "", "")
+    assert hebb("diff", files[0], files[0]) == (0, "", "")
 
 
 def test_different_files_print_the_contract_first_and_exit_1(hebb, files):
-    code, output, errors = hebb(*files)
+    code, output, errors = hebb("diff", *files)
     assert (code, errors) == (1, "")
     lines = output.splitlines()
     assert lines[:4] == [
@@ -177,17 +161,17 @@ def test_different_files_print_the_contract_first_and_exit_1(hebb, files):
 
 
 def test_diff_speaks_json(hebb, files):
-    code, output, _ = hebb(*files, "--json")
+    code, output, _ = hebb("diff", *files, "--json")
     report = json.loads(output)
     assert code == 1
     assert set(report) == {"equal", "a", "b", "contract", "header", "tensors"}
     assert report["equal"] is False
     assert report["contract"] == [{"field": "contract.joints[knee].kd", "a": 1.0, "b": 2.0}]
-    assert json.loads(hebb(files[1], files[1], "--json")[1])["equal"] is True
+    assert json.loads(hebb("diff", files[1], files[1], "--json")[1])["equal"] is True
 
 
 def test_bad_input_is_exit_code_2(hebb, files):
     files[1].write_bytes(b"")
-    code, output, errors = hebb(*files)
+    code, output, errors = hebb("diff", *files)
     assert (code, output) == (2, "")
     assert errors.count("\n") == 1

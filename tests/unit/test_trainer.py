@@ -268,6 +268,22 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
+def test_a_directory_in_which_a_run_is_going_on_is_refused_and_left_as_it_is(tmp_path, robot_file):
+    directory = tmp_path / "run"
+    spec = toy_training(robot_file, generations=4, seed=7)
+    first = Trainer(spec, slide, conditions, directory).run(InlineExecutor)
+    next(first)
+    second = Trainer(spec, slide, conditions, directory, resume=True)
+    next(first)
+    before = (directory / NAME).read_bytes(), (directory / LOG_NAME).read_bytes()
+    with pytest.raises(TrainingError, match="a run is going on in it"):
+        next(second.run(InlineExecutor))
+    assert ((directory / NAME).read_bytes(), (directory / LOG_NAME).read_bytes()) == before
+    first.close()
+    train(directory, robot_file, resume=True, stop=2)
+    assert len(log(directory)) == 4
+
+
 # --- killed, interrupted, and a disk that is full ---
 
 CHILD = """

@@ -1,0 +1,57 @@
+"""MJCF that is not understood is refused."""
+
+import math
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from hebb_controller.errors import DamageError, RobotSpecError
+from hebb_sim.mjcf import urdf_from_mjcf
+
+MODEL = """<mujoco model="toy"><default><geom density="5"/></default><worldbody>
+<body name="trunk"><geom type="sphere" size="0.1"/>
+<body name="leg" pos="0.1 0 0"><joint name="hip" type="hinge" axis="0 2 0" range="-10 10"/>
+<geom type="capsule" fromto="0 0 0 0 0 -0.2" size="0.02"/></body></body></worldbody></mujoco>"""
+
+
+def read(tmp_path, text, shortened=()):
+    path = tmp_path / "toy.xml"
+    path.write_text(text, encoding="utf-8")
+    return urdf_from_mjcf(path, density=1000.0, shortened=dict(shortened))
+
+
+def test_axes_become_unit_vectors_and_degrees_radians(tmp_path):
+    (joint,) = ET.fromstring(read(tmp_path, MODEL)).findall("joint")  # noqa: S314
+    assert joint.find("axis").get("xyz") == "0.0 1.0 0.0"
+    assert float(joint.find("limit").get("upper")) == pytest.approx(math.pi / 18)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('pos="0.1 0 0"', 'pos="0.1 0 0" quat="1 0 0 0"', "body 'leg': 'quat' is not understood"),
+        ('type="hinge"', 'type="slide"', "joint 'hip': only hinges with a range"),
+        ('range="-10 10"', "", "joint 'hip': only hinges with a range"),
+        ('axis="0 2 0"', 'axis="0 2 0" pos="0 0 1"', "joint 'hip': must sit at the origin"),
+        ('type="capsule"', 'type="mesh"', "only spheres with 'size', and capsules"),
+        ('size="0.02"', "", "only spheres with 'size', and capsules"),
+        ("<geom type", "<site/><geom type", "<site> is not understood"),
+        ("<joint", '<joint name="a" range="0 1"/><joint', "has more than one joint"),
+        ("</worldbody>", '<body name="b"/></worldbody>', "has 2 bodies in the world"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(tmp_path, old, new, words):
+    assert old in MODEL
+    with pytest.raises(RobotSpecError, match=words) as caught:
+        read(tmp_path, MODEL.replace(old, new))
+    assert str(caught.value).startswith("toy.xml: ")
+
+
+def test_what_is_no_xml_is_refused(tmp_path):
+    with pytest.raises(RobotSpecError, match=r"toy\.xml: not readable as XML"):
+        read(tmp_path, MODEL[:-9])
+
+
+def test_shortening_a_link_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(DamageError, match=r"toy.xml: there is no joint 'knee'"):
+        read(tmp_path, MODEL, {"knee": 0.5})
