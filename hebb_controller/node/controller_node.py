@@ -16,12 +16,8 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.exceptions import (
-    InvalidHandle,
-    InvalidParameterTypeException,
-    InvalidParameterValueException,
-)
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn as Result
 from rclpy.node import Node
@@ -35,6 +31,7 @@ from ..stop_signals import stop_event
 from . import parameters, reports, scheduling, snapshot_file
 from .drive import Drive
 from .rule_loading import load_for_swap
+from .spinning import spin
 from .transitions import transition
 from .values import Loaded, LoopStatus, Phase, Value
 
@@ -368,18 +365,11 @@ def run() -> int:
 
 
 def _spin(executor: MultiThreadedExecutor, node: ControllerNode) -> None:
-    again = True
-    while again:
-        again = False
-        try:
-            executor.spin()
-        except InvalidHandle:  # what a drive gave back was just going to be waited for
-            again = True
-        except ExternalShutdownException:
-            pass
-        except Exception:
-            if not node.ending:  # otherwise it looked for what is being given back
-                node.get_logger().fatal(traceback.format_exc())
+    try:
+        spin(executor)
+    except Exception:
+        if not node.ending:  # otherwise it looked for what is being given back
+            node.get_logger().fatal(traceback.format_exc())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.client import Client
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile
@@ -24,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 
 from ..errors import HebbError
+from .spinning import spin
 from .values import Value
 
 M = TypeVar("M")
@@ -66,7 +67,9 @@ class Operator:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._clients: dict[str, Client[Any, Any]] = {}
-        self._thread = threading.Thread(target=self._spin, name="operator", daemon=True)
+        self._thread = threading.Thread(
+            target=spin, args=(self._executor,), name="operator", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Operator:
@@ -184,12 +187,6 @@ class Operator:
         raise NodeTimeoutError(
             f"{name}: no answer within {timeout:g} s. Its node is there, but busy or stopped."
         )
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
 
 
 def _set(event: threading.Event, _: object) -> None:
