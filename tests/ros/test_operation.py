@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rig import CONTROL, PATIENCE, SIM, exploding_rule, gentle_rule, is_damp, values
+from rig import CONTROL, LATE, PATIENCE, SIM, exploding_rule, gentle_rule, is_damp, values
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Empty
 
@@ -206,7 +206,7 @@ def test_commands_go_out_faster_than_ticks_and_a_foreign_rate_freezes_the_weight
 
 
 def test_a_dry_run_commands_nobody_and_a_published_estop_or_a_silent_dead_man_damps(rig):
-    made = rig(controller={"dry_run": True, "heartbeat_timeout": 0.5}, patient=True)
+    made = rig(controller={"dry_run": True, "heartbeat_timeout": LATE}, patient=True)
     dry = []
     made.operator.watch(JointState, f"{CONTROL}/dry_run", dry.append)
     beat = made.operator.node.create_publisher(Empty, "heartbeat", 1)
@@ -220,7 +220,12 @@ def test_a_dry_run_commands_nobody_and_a_published_estop_or_a_silent_dead_man_da
     beating = threading.Thread(target=keep_beating)
     beating.start()
     try:
-        made.up().running()
+        made.up(active=False)
+        made.diagnostics.wait(
+            lambda m: any(s.message == "readings arrive" for s in m.status if "Inputs" in s.name)
+        )  # the heartbeat, too, or starting would damp
+        assert made.operator.change_state(CONTROL, "activate"), made.logs()
+        made.running()
         since = len(made.statuses.items)
         estop.publish(Bool(data=True))
         made.wait_for_phase("DAMPED", since=since)
