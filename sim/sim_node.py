@@ -7,7 +7,6 @@ the same seed gives the same run, whatever the machine is doing besides.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
 import threading
@@ -23,7 +22,7 @@ from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.duration import Duration
 from rclpy.exceptions import InvalidParameterTypeException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
@@ -31,6 +30,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 
 from hebb_controller.errors import HebbError, MessageError, ParameterError
+from hebb_controller.node.spinning import spin
 from hebb_controller.robot import load_robot
 from hebb_controller.rotation import IDENTITY, inverse, multiply, quaternion, rotate
 from hebb_controller.safety import damp_command
@@ -347,27 +347,23 @@ def run() -> int:
         rclpy.try_shutdown()
         return 2
 
-    threads = [
-        threading.Thread(target=_spin, args=(n,), daemon=True) for n in (node, node.commands)
-    ]
-    for thread in threads:
+    ended = threading.Event()
+    executors = [SingleThreadedExecutor(), SingleThreadedExecutor()]
+    threads = [threading.Thread(target=spin, args=(e, ended), daemon=True) for e in executors]
+    for executor, spun, thread in zip(executors, (node, node.commands), threads, strict=True):
+        executor.add_node(spun)
         thread.start()
     try:
         node.simulate()
         node.say_goodbye()
     finally:
-        rclpy.try_shutdown()
+        ended.set()
         # A thread that Python finds inside rclpy when it ends takes the process down with it.
-        for thread in threads:
+        for executor, thread in zip(executors, threads, strict=True):
+            executor.wake()
             thread.join(timeout=0.4)
+        rclpy.try_shutdown()
     return 0
-
-
-def _spin(node: Node) -> None:
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    with contextlib.suppress(ExternalShutdownException):
-        executor.spin()
 
 
 if __name__ == "__main__":

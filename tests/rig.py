@@ -25,6 +25,7 @@ from hebb_controller.share import share_dir
 
 CONTROL = "/controller_node"
 SIM = "/sim_node"
+RUNNING = []  # the rig that runs, if one does
 PATIENCE = 30.0  # s, how long a test waits for what must happen
 LATE = 2.0  # s that a patient rig lets either side be late: a shared machine may stand still for 1
 
@@ -252,15 +253,14 @@ def rigs(make_directory, rule_file, *, simulator=SIMULATOR, controller=CONTROLLE
         simulator, controller: the modules that the two run.
     """
     modules = simulator, controller
-    running = []
     numbers = itertools.count()
 
     def end():
-        for made in running:
+        for made in RUNNING:
             made.operator.close()  # first: what it does not hear of cannot keep it
             made.simulator.end()
             made.controller.end()
-        running.clear()
+        RUNNING.clear()
 
     def start(
         *,
@@ -289,7 +289,7 @@ def rigs(make_directory, rule_file, *, simulator=SIMULATOR, controller=CONTROLLE
             {"rule_file": str(rule_file), **drive, **(controller or {})},
             environment,
         )
-        running.append(made)
+        RUNNING.append(made)
         made.listen(readings=readings)
         return made
 

@@ -352,21 +352,26 @@ def run() -> int:
         return 2
     executor = MultiThreadedExecutor(num_threads=EXECUTOR_THREADS)
     executor.add_node(node)
-    spinning = threading.Thread(target=_spin, args=(executor, node), name="spin", daemon=True)
+    ended = threading.Event()
+    spinning = threading.Thread(
+        target=_spin, args=(executor, node, ended), name="spin", daemon=True
+    )
     spinning.start()
     while spinning.is_alive() and not stopping.wait(0.2):
         pass
     node.end()
-    executor.shutdown(timeout_sec=0.2)
-    rclpy.try_shutdown()
+    ended.set()
+    executor.wake()
     # A thread that Python finds inside rclpy when it ends takes the process down with it.
     spinning.join(timeout=0.4)
+    executor.shutdown(timeout_sec=0.2)
+    rclpy.try_shutdown()
     return 0 if stopping.is_set() else 1
 
 
-def _spin(executor: MultiThreadedExecutor, node: ControllerNode) -> None:
+def _spin(executor: MultiThreadedExecutor, node: ControllerNode, ended: threading.Event) -> None:
     try:
-        spin(executor)
+        spin(executor, ended)
     except Exception:
         if not node.ending:  # otherwise it looked for what is being given back
             node.get_logger().fatal(traceback.format_exc())

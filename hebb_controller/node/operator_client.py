@@ -13,6 +13,7 @@ from typing import Any, TypeVar, final
 import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.client import Client
 from rclpy.context import Context
@@ -35,7 +36,13 @@ STATES = {
     State.PRIMARY_STATE_ACTIVE: "active",
     State.PRIMARY_STATE_FINALIZED: "finalized",
 }
-
+LEADS_TO = {
+    "configure": "inactive",
+    "activate": "active",
+    "deactivate": "inactive",
+    "cleanup": "unconfigured",
+    "shutdown": "finalized",
+}
 
 ANSWER = 15.0  # s within which a node answers; one that is just starting on a busy machine needs most of it
 VALIDATED = 70.0  # s; a new rule file is validated first, for a minute at most
@@ -67,8 +74,9 @@ class Operator:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._clients: dict[str, Client[Any, Any]] = {}
+        self._ending = threading.Event()
         self._thread = threading.Thread(
-            target=spin, args=(self._executor,), name="operator", daemon=True
+            target=spin, args=(self._executor, self._ending), name="operator", daemon=True
         )
         self._thread.start()
 
@@ -85,9 +93,11 @@ class Operator:
 
     def close(self) -> None:
         """Leave ROS."""
+        self._ending.set()
+        self._executor.wake()
+        self._thread.join(timeout=1.0)
         self._executor.shutdown(timeout_sec=1.0)
         self._context.try_shutdown()
-        self._thread.join(timeout=1.0)
 
     def watch(
         self, message: type[M], topic: str, take: Callable[[M], None], qos: QoSProfile | int = 10
@@ -111,7 +121,13 @@ class Operator:
             NodeTimeoutError: it does not answer.
         """
         request = ChangeState.Request(transition=Transition(label=transition))
-        return bool(self._call(ChangeState, f"{node}/change_state", request, timeout).success)
+
+        def look(left: float) -> ChangeState.Response:
+            state = self.state(node, timeout=left)
+            return ChangeState.Response(success=state == LEADS_TO.get(transition))
+
+        answer = self._call(ChangeState, f"{node}/change_state", request, timeout, look=look)
+        return bool(answer.success)
 
     def set_parameter(
         self, node: str, name: str, value: Value, *, timeout: float = VALIDATED
@@ -123,7 +139,15 @@ class Operator:
         """
         parameter = Parameter(name, value=value).to_parameter_msg()
         request = SetParameters.Request(parameters=[parameter])
-        (result,) = self._call(SetParameters, f"{node}/set_parameters", request, timeout).results
+
+        def look(left: float) -> SetParameters.Response:
+            found = self.get_parameter(node, name, timeout=left)
+            reason = f"no answer, and {name} is {found}"
+            result = SetParametersResult(successful=found == value, reason=reason)
+            return SetParameters.Response(results=[result])
+
+        service = f"{node}/set_parameters"
+        (result,) = self._call(SetParameters, service, request, timeout, look=look).results
         return "" if result.successful else result.reason or "refused without a reason"
 
     def get_parameter(self, node: str, name: str, *, timeout: float = ANSWER) -> Value:
@@ -167,8 +191,18 @@ class Operator:
         timeout: float,
         *,
         again: float = math.inf,
+        look: Callable[[float], Any] | None = None,
     ) -> Any:  # noqa: ANN401 - messages have no types
-        """Return the answer of a service; without one, the request is repeated every ``again`` s."""
+        """Return the answer of a service.
+
+        Args:
+            kind, name, request: the service, and what it is asked.
+            timeout: s until an answer must have come.
+            again: s after which a question is repeated.
+            look: what to do when an answer may have been lost and its request must not be repeated: looks
+                within so many s what became of it, by a question that the node answers after it,
+                and returns the answer that it must have given.
+        """
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = self.node.create_client(kind, name)
@@ -181,8 +215,11 @@ class Operator:
             done = threading.Event()
             future = client.call_async(request)
             future.add_done_callback(functools.partial(_set, done))
-            if done.wait(min(left, again)):
+            if done.wait(min(left, again if look is None else ASK_AGAIN)):
                 return future.result()
+            if look is not None and (left := end - time.monotonic()) > 0.0:
+                seen = look(left)
+                return future.result() if done.wait(ASK_AGAIN) else seen
             client.remove_pending_request(future)
         raise NodeTimeoutError(
             f"{name}: no answer within {timeout:g} s. Its node is there, but busy or stopped."

@@ -21,7 +21,17 @@ MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 if MISSING:
     collect_ignore_glob = ["test_*.py"]
 else:
-    from rig import gentle_rule, rigs
+    from rig import RUNNING, gentle_rule, rigs
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Have a test that fails show what the nodes of its rig printed."""
+    report = yield
+    if report.failed and not MISSING:
+        for made in RUNNING:
+            report.sections.append(("what the nodes printed", made.logs()))
+    return report
 
 
 @pytest.fixture(scope="session")
