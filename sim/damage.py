@@ -92,6 +92,7 @@ TABLE: Mapping[str, Kind] = MappingProxyType(
         "payload": Kind(("trunk",), Amount("a mass in kg", 0.0, 100.0, "3")),
         "push": Kind(("trunk",), Amount("a force to the left in N", -5e3, 5e3, "100")),
         "pull": Kind(("trunk",), Amount("a force forwards in N", -5e3, 5e3, "-30")),
+        "twist": Kind(("trunk",), Amount("a torque that turns it left in N·m", -5e3, 5e3, "30")),
         "friction": Kind(("ground",), Amount("a coefficient", 0.0, 5.0, "0.2")),
         "slope": Kind(("ground",), Amount("an angle uphill in rad", -0.6, 0.6, "0.1")),
     }

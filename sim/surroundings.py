@@ -26,6 +26,7 @@ class Surroundings:
         gravity: m/s², in the frame of the ground.
         incline: rotates the frame of the ground into one whose z axis is vertical, xyzw.
         push: force on the trunk's centre of mass, N, in the frame of the ground; None for none.
+        twist: torque on the trunk, N·m, in the frame of the ground; None for none.
     """
 
     payload: float = 0.0
@@ -33,18 +34,19 @@ class Surroundings:
     gravity: Vector = (0.0, 0.0, -GRAVITY)
     incline: Quaternion = IDENTITY
     push: Vector | None = None
+    twist: Vector | None = None
 
 
 def surroundings(begun: Sequence[tuple[Damage, float]]) -> Surroundings:
     """Return what the damages in force put around the robot; the others are passed over.
 
-    Masses and forces add up; of several frictions or slopes the last holds.
+    Masses, forces and torques add up; of several frictions or slopes the last holds.
 
     Args:
         begun: damages, each with the yaw of the robot when it began, rad: pushes and slopes go by it.
     """
     payload, friction, gravity, incline = 0.0, None, (0.0, 0.0, -GRAVITY), IDENTITY
-    push_x = push_y = 0.0
+    push_x = push_y = twist = 0.0
     for damage, heading in begun:
         amount, cosine, sine = damage.amount, math.cos(heading), math.sin(heading)
         if damage.kind == "payload":
@@ -60,5 +62,13 @@ def surroundings(begun: Sequence[tuple[Damage, float]]) -> Surroundings:
             push_x, push_y = push_x + amount * cosine, push_y + amount * sine
         elif damage.kind == "push":
             push_x, push_y = push_x - amount * sine, push_y + amount * cosine
-    push = (push_x, push_y, 0.0) if push_x or push_y else None
-    return Surroundings(payload, friction, gravity, incline, push)
+        elif damage.kind == "twist":
+            twist += amount
+    return Surroundings(
+        payload,
+        friction,
+        gravity,
+        incline,
+        push=(push_x, push_y, 0.0) if push_x or push_y else None,
+        twist=(0.0, 0.0, twist) if twist else None,
+    )

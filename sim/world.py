@@ -18,7 +18,7 @@ import pybullet
 
 from hebb_controller.observation import yaw
 from hebb_controller.robot import FloatArray, RobotSpec
-from hebb_controller.rotation import inverse, rotate
+from hebb_controller.rotation import Vector, inverse, rotate
 from hebb_controller.signals import Command, SensorReading
 
 from .actuator import Actuator
@@ -70,7 +70,8 @@ class World:
         self._sensors = Sensors(robot)
         self._damages: tuple[Damage, ...] = ()
         self._headings: dict[Damage, float] = {}  # that the robot had when each began, rad
-        self._push: tuple[float, float, float] | None = None  # N, in the frame of the ground
+        self._push: Vector | None = None  # N, in the frame of the ground
+        self._twist: Vector | None = None  # N·m
         self._tick = 0
         self._power = 0.0
         self._states: Sequence[Sequence[float]] = ()
@@ -117,7 +118,7 @@ class World:
         self._power = 0.0
         self._damages = ()
         self._headings = {}
-        self._push = None
+        self._push = self._twist = None
         self._actuator.damage(())
         self._driven = list(range(robot.n_joints))
         return self.sense()
@@ -148,7 +149,7 @@ class World:
         self._stage.hold(locked, self._actuator.folding)
         around = surroundings([(damage, self._headings[damage]) for damage in damages])
         self._stage.surround(around)
-        self._push = around.push
+        self._push, self._twist = around.push, around.twist
         self._sensors.damage(damages, incline=around.incline, last=self._last)
 
     def step(self, command: Command) -> SensorReading:
@@ -163,6 +164,10 @@ class World:
         for substep in range(self._stage.substeps):
             if self._push is not None:
                 self._apply_push(self._push)
+            if self._twist is not None:
+                pybullet.applyExternalTorque(
+                    body, -1, self._twist, pybullet.WORLD_FRAME, physicsClientId=client
+                )
             if substep:
                 states = pybullet.getJointStates(body, joints, physicsClientId=client)
             torques = actuator.torques(states)

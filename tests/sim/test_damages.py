@@ -33,7 +33,7 @@ ALL = (
     *("motors:strength:0.8", "FL:strength:1.3", "RR:reversed", "RL_lower_joint:reversed"),
     *("FR_lower_joint:constant", "imu:constant", "FR:noise:0.05", "imu:noise:0.05"),
     *("sensors:noise:0.02", "RL:bias:-0.2", "imu:bias:0.1", "FL:dropout:0.7", "imu:dropout:0.5"),
-    *("sensors:latency:2", "trunk:payload:4", "trunk:push:80", "trunk:pull:-80"),
+    *("sensors:latency:2", "trunk:payload:4", "trunk:push:80", "trunk:pull:-80", "trunk:twist:30"),
     *("ground:friction:0.1", "ground:slope:0.15"),
     "FR:limp,FL_lower_joint:locked,RR:shortened:0.5,sensors:noise:0.02,ground:slope:0.1",
 )
@@ -412,6 +412,39 @@ def test_a_push_gives_its_impulse_to_the_left_and_a_pull_forwards(world, command
     damage(world, "none")
     world.step(command(mode=Mode.OFF))
     assert world._push is None
+
+
+def test_a_twist_gives_its_angular_impulse_about_the_vertical(world, command):
+    in_the_air(world)
+    before = angular_momentum(world)
+    damage(world, "trunk:twist:5,trunk:twist:-3")
+    for _ in range(10):
+        world.step(command(mode=Mode.OFF))
+    gained = angular_momentum(world) - before
+    assert gained == pytest.approx([0.0, 0.0, 2.0 * 0.2], abs=0.02)
+    damage(world, "none")
+    world.step(command(mode=Mode.OFF))
+    assert world._twist is None
+
+
+def angular_momentum(world):
+    """Return that of all links about their common centre of mass, kg·m²/s."""
+    client, body = world._client, world._body
+    parts = []
+    for i in range(-1, pybullet.getNumJoints(body, physicsClientId=client)):
+        mass, _, inertia = pybullet.getDynamicsInfo(body, i, physicsClientId=client)[:3]
+        if i < 0:
+            place, turned = pybullet.getBasePositionAndOrientation(body, physicsClientId=client)
+            speed, rate = pybullet.getBaseVelocity(body, physicsClientId=client)
+        else:
+            state = pybullet.getLinkState(body, i, computeLinkVelocity=1, physicsClientId=client)
+            place, turned, speed, rate = state[0], state[1], state[6], state[7]
+        axes = np.array(pybullet.getMatrixFromQuaternion(turned)).reshape(3, 3)
+        spin = axes @ np.diag(inertia) @ axes.T @ np.array(rate)
+        parts.append((mass, np.array(place), np.array(speed), spin))
+    total = sum(mass for mass, *_ in parts)
+    centre = sum(mass * place for mass, place, *_ in parts) / total
+    return sum(spin + mass * np.cross(place - centre, speed) for mass, place, speed, spin in parts)
 
 
 def test_on_a_slope_the_imu_feels_where_down_is(world, command, wiggle):
