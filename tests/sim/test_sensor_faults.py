@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from swinging import bits
+from worlds import SEED, damage
 
 from hebb_controller.controller import controller_for
 from hebb_controller.observation import yaw
@@ -13,12 +14,6 @@ from hebb_sim.condition import Condition
 from hebb_sim.damage import damaged_joints, parse_damages
 from hebb_sim.episode import run_episode
 from hebb_sim.sensors import VELOCITY_NOISE
-
-SEED = 3
-
-
-def damage(world, text):
-    world.damage(parse_damages(text, world.robot))
 
 
 def readings(world, command, wiggle, text, *, ticks=100, onset=10):
