@@ -1,0 +1,156 @@
+"""How the control loop brings a robot to its default pose, and what it makes of one that does not come along."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from driven import MS, TIMEOUT, Driven, sample
+
+from hebb_controller.node.values import Phase
+from hebb_controller.robot import load_robot
+from hebb_controller.signals import Mode
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return load_robot("a1")
+
+
+def test_the_way_to_the_default_pose_starts_where_the_robot_is_and_keeps_its_speed(robot):
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    away = robot.default.copy()
+    away[1] += 0.8  # at 1 rad/s this takes 0.8 s: 40 periods
+    commands = [driven.step(joint_position=away) for _ in range(41)]
+    targets = np.array([command.position for command in commands])
+    np.testing.assert_allclose(targets[0], away)
+    np.testing.assert_allclose(targets[-1], robot.default)
+    assert np.abs(np.diff(targets, axis=0)).max() <= 0.02 + 1e-9
+    assert driven.phase is Phase.RUN
+
+
+def test_the_way_to_the_default_pose_takes_half_a_second_at_least(robot):
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    for _ in range(25):
+        driven.step()
+        assert driven.phase is Phase.TO_DEFAULT_POSE
+    driven.step()
+    assert driven.phase is Phase.RUN
+
+
+def test_a_robot_that_does_not_come_along_is_damped_and_never_runs(robot):
+    """Its driver may listen to another topic, its motors may have no power."""
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    away = robot.default + 1.0
+    phases, modes = [], []
+    for _ in range(100):
+        modes.append(driven.step(joint_position=away).mode)
+        phases.append(driven.phase)
+    damped = phases.index(Phase.DAMPED)
+    # on the way for 0.3 s until it is too far behind
+    assert set(phases[:damped]) == {Phase.TO_DEFAULT_POSE}
+    assert 50 + 15 <= damped < 50 + 25
+    assert set(phases[damped:]) == {Phase.DAMPED}
+    assert modes[damped - 1 : damped + 1] == [Mode.POSITION, Mode.DAMP]
+    reason = driven.loop.status.reason
+    assert reason.startswith("12 of 12 joints have not followed their targets for 1.0 s"), reason
+    assert driven.loop.reset_estop(driven.stamp * 1e-9) == ""  # and it may try again
+    driven.to_run()
+
+
+def test_a_robot_that_comes_late_runs_from_then_on(robot):
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    for _ in range(40):
+        driven.step(joint_position=robot.default + 0.4)
+    assert driven.phase is Phase.TO_DEFAULT_POSE
+    driven.step()
+    assert driven.phase is Phase.RUN
+
+
+def test_a_robot_whose_power_is_cut_while_it_runs_is_damped(robot):
+    driven = Driven(robot).to_run()
+    for _ in range(49):
+        assert driven.step(joint_position=robot.default + 0.5).mode is Mode.POSITION
+    assert driven.step(joint_position=robot.default + 0.5).mode is Mode.DAMP
+    assert "have not followed their targets" in driven.loop.status.reason
+
+
+@pytest.mark.parametrize("changes", [{}, {"obeyed": False}], ids=["limp leg", "dry run"])
+def test_a_limp_leg_need_not_follow_and_in_a_dry_run_nothing(robot, changes):
+    driven = Driven(robot, **changes)
+    driven.loop.start(0.0)
+    away = robot.default + 0.5
+    if not changes:
+        away[3:] = robot.default[3:]
+    for tick in range(200):
+        driven.step(joint_position=away)
+        assert driven.phase is (Phase.RUN if tick >= 25 else Phase.TO_DEFAULT_POSE)
+
+
+def test_a_clock_that_jumps_ahead_does_not_shorten_the_way_to_the_default_pose(robot):
+    """What counts of a step is the longest that sensors may be quiet."""
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    away = robot.default.copy()
+    away[1] += 0.8
+    targets = []
+    for tick in range(10):
+        driven.stamp += 3600 * 1000 * MS if tick == 5 else 0
+        command = driven.step(joint_position=away, received=0.02 * tick)
+        targets.append(command.position[1])
+    steps = -np.diff(targets)
+    np.testing.assert_allclose(np.delete(steps, 4), 0.02)
+    assert steps[4] == pytest.approx(TIMEOUT)
+    assert driven.phase is Phase.TO_DEFAULT_POSE
+
+
+def test_the_network_does_not_tick_on_the_way_to_the_default_pose(robot):
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    for _ in range(20):
+        driven.step()
+    assert int(driven.loop.controller.runtime.state["tick"]) == 0
+
+
+@pytest.mark.parametrize("heard", ["nothing", "before", "since"])
+def test_a_loop_that_stood_still_before_its_first_command_begins_anew(robot, heard):
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    old = sample(robot, 10 * MS)
+    new = sample(robot, 190 * MS)
+    given = {"nothing": None, "before": old, "since": new}[heard]
+    now = 200 * MS * 1e-9
+    assert driven.loop.tick(given, now) is None
+    assert driven.phase is Phase.TO_DEFAULT_POSE
+    driven.stamp = 190 * MS
+    assert driven.step().mode is Mode.POSITION
+    driven.stamp += 200 * MS  # from here on the robot is commanded
+    assert driven.step().mode is Mode.DAMP
+
+
+def test_a_robot_that_holds_its_pose_damps_when_it_tilts_afterwards(robot):
+    holds = replace(robot, safety=replace(robot.safety, safe_action="hold"))
+    driven = Driven(holds).to_run()
+    driven.stamp += 200 * MS
+    assert driven.step().mode is Mode.POSITION
+    assert driven.loop.status.reason.endswith("stood still for 0.22 s: holding")
+    assert driven.step().mode is Mode.POSITION
+    on_its_side = np.array([np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])
+    assert driven.step(orientation=on_its_side).mode is Mode.DAMP
+    assert "tilted by 1.57 rad" in driven.loop.status.reason
+    assert driven.step().mode is Mode.DAMP  # also when it is upright again
+
+
+def test_stamps_that_stand_still_on_the_way_to_the_default_pose_are_told(robot):
+    driven = Driven(robot, frozen_timeout=0.5)
+    driven.loop.start(9.0)
+    for received in 9.0 + np.arange(0.02, 0.5, 0.05):
+        assert driven.loop.guard.standing(received) == ""
+        driven.loop.tick(sample(robot, 0, received=received), received)
+    assert driven.loop.guard.standing(9.6) == "the stamps have stood still for 0.58 s"
+    driven.stamp = 9600 * MS
+    driven.step()
+    assert driven.loop.guard.standing(9.62) == ""
