@@ -26,6 +26,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 
@@ -347,7 +348,7 @@ def run() -> int:
         rclpy.try_shutdown()
         return 2
 
-    ended = threading.Event()
+    ended: Future[None] = Future()
     executors = [SingleThreadedExecutor(), SingleThreadedExecutor()]
     threads = [threading.Thread(target=spin, args=(e, ended), daemon=True) for e in executors]
     for executor, spun, thread in zip(executors, (node, node.commands), threads, strict=True):
@@ -357,11 +358,10 @@ def run() -> int:
         node.simulate()
         node.say_goodbye()
     finally:
-        ended.set()
+        ended.set_result(None)
         # A thread that Python finds inside rclpy when it ends takes the process down with it.
-        for executor, thread in zip(executors, threads, strict=True):
-            executor.wake()
-            thread.join(timeout=0.4)
+        for thread in threads:
+            thread.join(timeout=2.0)
         rclpy.try_shutdown()
     return 0
 

@@ -59,7 +59,10 @@ ONSETS = (0.5, 4.0)  # s, within which they do
 DURATION = 7.0  # s, of episodes in which they may
 FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
 
-TWISTS = (18.0, 28.0)  # N·m on the trunk for TWISTED s: too much to be resisted, an A1 turns by 0.5 to 2 rad
+TWISTS = (
+    18.0,
+    28.0,
+)  # N·m on the trunk for TWISTED s: too much to be resisted, an A1 turns by 0.5 to 2 rad
 TWISTED = 0.3
 TURNS_AT = (1.0, 2.0)  # s, within which it is turned
 COURSE_DURATION = 8.0  # s

@@ -24,6 +24,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from ..errors import HebbError, ParameterError
@@ -352,7 +353,7 @@ def run() -> int:
         return 2
     executor = MultiThreadedExecutor(num_threads=EXECUTOR_THREADS)
     executor.add_node(node)
-    ended = threading.Event()
+    ended: Future[None] = Future()
     spinning = threading.Thread(
         target=_spin, args=(executor, node, ended), name="spin", daemon=True
     )
@@ -360,8 +361,7 @@ def run() -> int:
     while spinning.is_alive() and not stopping.wait(0.2):
         pass
     node.end()
-    ended.set()
-    executor.wake()
+    ended.set_result(None)
     # A thread that Python finds inside rclpy when it ends takes the process down with it.
     spinning.join(timeout=0.4)
     executor.shutdown(timeout_sec=0.2)
@@ -369,7 +369,7 @@ def run() -> int:
     return 0 if stopping.is_set() else 1
 
 
-def _spin(executor: MultiThreadedExecutor, node: ControllerNode, ended: threading.Event) -> None:
+def _spin(executor: MultiThreadedExecutor, node: ControllerNode, ended: Future[None]) -> None:
     try:
         spin(executor, ended)
     except Exception:

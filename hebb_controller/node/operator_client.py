@@ -22,6 +22,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from ..errors import HebbError
@@ -74,7 +75,7 @@ class Operator:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._clients: dict[str, Client[Any, Any]] = {}
-        self._ending = threading.Event()
+        self._ending: Future[None] = Future()
         self._thread = threading.Thread(
             target=spin, args=(self._executor, self._ending), name="operator", daemon=True
         )
@@ -93,8 +94,7 @@ class Operator:
 
     def close(self) -> None:
         """Leave ROS."""
-        self._ending.set()
-        self._executor.wake()
+        self._ending.set_result(None)
         self._thread.join(timeout=1.0)
         self._executor.shutdown(timeout_sec=1.0)
         self._context.try_shutdown()

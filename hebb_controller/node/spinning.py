@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.task import Future
 
 
-def spin(executor: Executor, ending: threading.Event) -> None:
-    """Execute callbacks until ``ending`` is set and the executor woken, or its context is shut down.
+def spin(executor: Executor, ending: Future[None]) -> None:
+    """Execute callbacks until ``ending`` is done, or the executor's context is shut down.
 
     rclpy's executor gives up when a publisher that has events is destroyed in another thread just before
     it waits for them. This one goes on. Shut the executor down only after this has returned: it
@@ -17,12 +16,13 @@ def spin(executor: Executor, ending: threading.Event) -> None:
 
     Args:
         executor: has its nodes.
-        ending: set by who wants it to return.
+        ending: is given a result, in another thread, by who wants this to return.
     """
-    while not ending.is_set():
+    while not ending.done():
         try:
-            executor.spin_once()
+            executor.spin_until_future_complete(ending)
         except InvalidHandle:
             continue
         except ExternalShutdownException:
-            return
+            pass
+        return

@@ -14,6 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
@@ -57,7 +58,7 @@ def forgetful():
     rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("forgetful", context=context, start_parameter_services=False)
     executor = SingleThreadedExecutor(context=context)
-    ending = threading.Event()
+    ending = Future()
     threads = []
 
     def start(kind, name, instead, *others):
@@ -77,8 +78,7 @@ def forgetful():
         threads[0].start()
 
     yield start
-    ending.set()
-    executor.wake()
+    ending.set_result(None)
     for thread in threads:
         thread.join(5.0)
     executor.shutdown(timeout_sec=1.0)
