@@ -10,7 +10,7 @@ from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
@@ -48,14 +48,34 @@ def test_an_operator_hears_on_when_publishers_are_destroyed_in_another_thread(ha
 
 
 @pytest.fixture
-def forgetful():
+def context():
+    context = Context()
+    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.mark.parametrize("kind", [SingleThreadedExecutor, MultiThreadedExecutor])
+def test_an_executor_with_nothing_to_do_returns_when_it_is_told_to(context, kind):
+    executor = kind(context=context)
+    executor.add_node(Node("idle", context=context, start_parameter_services=False))
+    ending = Future()
+    thread = threading.Thread(target=spin, args=(executor, ending), daemon=True)
+    thread.start()
+    time.sleep(0.5)  # until it waits
+    ending.set_result(None)
+    thread.join(15.0)
+    assert not thread.is_alive()
+    executor.shutdown()
+
+
+@pytest.fixture
+def forgetful(context):
     """Return the function that makes a node which takes one request, never answers it, and then goes on.
 
     It takes the kind and name of the service, what to do instead of an answer, and the node's other
     services: kind, name and callback of each.
     """
-    context = Context()
-    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("forgetful", context=context, start_parameter_services=False)
     executor = SingleThreadedExecutor(context=context)
     ending = Future()
@@ -82,7 +102,6 @@ def forgetful():
     for thread in threads:
         thread.join(5.0)
     executor.shutdown(timeout_sec=1.0)
-    context.try_shutdown()
 
 
 @pytest.mark.parametrize("made", [True, False])
