@@ -35,7 +35,6 @@ CHANNELS = (
     Channel("tracking_error", scale=2.0, clip=5.0),
     Channel("clock", scale=1.0, clip=1.0),
 )
-COMPASSLESS = tuple(channel for channel in CHANNELS if channel.name != "heading")
 SIDEWAYS_SCALE = 0.3  # rad an action of 1 moves the sideways joints
 LEG_SCALE = 0.7  # rad an action of 1 moves the others
 
@@ -58,15 +57,6 @@ DRAWS = 8  # of moments at which legs go limp, in a generation
 ONSETS = (0.5, 4.0)  # s, within which they do
 DURATION = 7.0  # s, of episodes in which they may
 FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
-
-TWISTS = (
-    18.0,
-    28.0,
-)  # N·m on the trunk for TWISTED s: too much to be resisted, an A1 turns by 0.5 to 2 rad
-TWISTED = 0.3
-TURNS_AT = (1.0, 2.0)  # s, within which it is turned
-COURSE_DURATION = 8.0  # s
-WALKS_ON = 0.6  # mark from which on it is turned
 
 ANT_SCALE = 0.6  # rad an action of 1 moves a joint of the ant
 BODY_DURATION = 16.0  # s, the length of the published episodes
@@ -110,9 +100,14 @@ def fast(seed: int, robot: str = "a1") -> Preset:
     Raises:
         HebbError: the robot spec cannot be used, or states no ``mirror``.
     """
+    body = load_robot(robot)
+    mirrors = network_mirrors(CHANNELS, body, HIDDEN)
+    # What turns the other way in a mirror moves a leg sideways.
+    scales = [SIDEWAYS_SCALE if sign < 0 else LEG_SCALE for sign in mirrors[-1].sign]
+    genome = _plastic(body, scales, mirrors=mirrors)
     spec = TrainingSpec(
         robot=robot,
-        genome=_mirrored(load_robot(robot), CHANNELS, decay=0.04),
+        genome=genome,
         evolution=EvolutionSpec(
             pairs=32,
             sigma=0.1,
@@ -157,26 +152,6 @@ def robust(seed: int, robot: str = "a1") -> Preset:
         draws=DRAWS,
     )
     return Preset(spec, functools.partial(_limp, robot=load_robot(robot)))
-
-
-def course(seed: int, robot: str = "a1") -> Preset:
-    """Return a recipe that only a network with a memory can meet: to find back to a course without a compass.
-
-    Nothing tells the network where it heads (no channel ``heading``), and in mid-walk something turns
-    the robot. What the gyroscope says then has to be kept: in weights that change, or in a state.
-    Arguments and errors are those of :func:`fast`.
-    """
-    spec = replace(
-        fast(seed, robot).spec,
-        genome=_mirrored(load_robot(robot), COMPASSLESS, decay=0.005),  # forgets over 16 s
-        stages=(
-            Stage(WALK, mark=WALKS_ON, settles=False),
-            Stage(replace(WALK_STRAIGHT, heading=0.4)),  # with more, it learns to stand
-        ),
-        generations=None,
-        ticks=3_000_000,
-    )
-    return Preset(spec, _turned)
 
 
 def paper(seed: int) -> Preset:
@@ -236,7 +211,7 @@ def ant(seed: int) -> Preset:
     Not its own mirror image: the leg that nobody shortens in training is the image of the one that is short.
     """
     robot = load_robot("ant")
-    genome = _plastic(robot, CHANNELS, [ANT_SCALE] * robot.n_joints, decay=0.04, mirrors=None)
+    genome = _plastic(robot, [ANT_SCALE] * robot.n_joints, mirrors=None)
     spec = replace(
         fast(seed).spec,
         robot="ant",
@@ -251,7 +226,6 @@ def ant(seed: int) -> Preset:
 PRESETS: dict[str, Callable[..., Preset]] = {
     "fast": fast,
     "robust": robust,
-    "course": course,
     "ant": ant,
     "paper": paper,
 }
@@ -273,37 +247,27 @@ def preset(name: str, seed: int, robot: str | None = None) -> Preset:
     return PRESETS[name](seed, robot)
 
 
-def _mirrored(robot: RobotSpec, channels: tuple[Channel, ...], *, decay: float) -> Genome:
-    """Return rules for a quadruped that are their own mirror image."""
-    mirrors = network_mirrors(channels, robot, HIDDEN)
-    # What turns the other way in a mirror moves a leg sideways.
-    scales = [SIDEWAYS_SCALE if sign < 0 else LEG_SCALE for sign in mirrors[-1].sign]
-    return _plastic(robot, channels, scales, decay=decay, mirrors=mirrors)
-
-
 def _plastic(
     robot: RobotSpec,
-    channels: tuple[Channel, ...],
     scales: Sequence[float],
     *,
-    decay: float,
     mirrors: tuple[Mirror, ...] | None,
 ) -> Genome:
     """Return rules for a robot that are held back enough to learn in minutes."""
     return Genome(
         kind="ABCD_eta",
-        layer_sizes=(observation_size(channels, robot.n_joints), *HIDDEN, robot.n_joints),
+        layer_sizes=(observation_size(CHANNELS, robot.n_joints), *HIDDEN, robot.n_joints),
         update=UpdateSpec(
             interval=4,
             trace_window=10.0,
-            decay=decay,
+            decay=0.04,
             normalisation="clip",
             bound=3.0,
             learning_rate=1.0,
         ),
         initial=InitialSpec("uniform", 0.1),
         tick_period=0.02,
-        contract=_contract(robot, channels, scales),
+        contract=_contract(robot, CHANNELS, scales),
         eta_max=0.1,
         start_scale=0.25,
         mirrors=mirrors,
@@ -327,18 +291,6 @@ def _walk_then_steer(stage: int, draw: int) -> tuple[Condition, ...]:
         return (Condition(duration=10.0),)
     turn = 0.8 * _spread(draw)  # rad
     return (Condition(duration=6.0, turn=turn), Condition(duration=6.0))
-
-
-def _turned(stage: int, draw: int) -> tuple[Condition, ...]:
-    """Return an undamaged episode until it walks, then one in which the robot is turned to the left.
-
-    For a rule that is its own mirror image one side is enough.
-    """
-    if stage == 0:
-        return (Condition(duration=5.0),)
-    onset = _within(TURNS_AT, 3 * draw)
-    twist = Damage("trunk", "twist", _within(TWISTS, draw))
-    return (Condition(COURSE_DURATION, (twist,), onset, onset + TWISTED),)
 
 
 def _limp(stage: int, draw: int, robot: RobotSpec) -> tuple[Condition, ...]:

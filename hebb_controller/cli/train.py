@@ -38,7 +38,7 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in n
 @click.command(epilog=example("hebb train --preset fast --out runs/first"))
 @click.option(
     "--preset",
-    type=click.Choice(["fast", "robust", "course", "ant", "paper"]),
+    type=click.Choice(["fast", "robust", "ant", "paper"]),
     default="fast",
     show_default=True,
     help="The recipe.",

@@ -9,8 +9,6 @@ from hebb_controller.cli.presets import (
     ONSETS,
     PRESETS,
     STEERS,
-    TURNS_AT,
-    TWISTED,
     preset,
 )
 from hebb_sim.condition import Condition
@@ -138,27 +136,3 @@ def test_bodies_of_the_ant_are_whole_or_have_a_short_leg_on_one_side(name):
     assert whole == Condition(whole.duration)
     assert short.damages == (Damage("FR", "shortened", 0.25),)
     assert short.onset == 0.0
-
-
-def test_networks_of_course_are_not_told_where_they_head():
-    spec = PRESETS["course"](seed=0).spec
-    names = [channel.name for channel in spec.genome.contract.channels]
-    assert "heading" not in names
-    assert "angular_velocity" in names
-    assert spec.genome.mirrors is not None  # a turn to one side teaches both
-
-
-def test_a_robot_is_turned_in_mid_walk_and_has_the_time_to_turn_back():
-    conditions = PRESETS["course"](seed=0).conditions
-    assert conditions(0, 5) == (Condition(5.0),)
-    turned = [condition for draw in range(50) for condition in conditions(1, draw)]
-    for condition in turned:
-        (twist,) = condition.damages
-        assert (twist.part, twist.kind) == ("trunk", "twist")
-        assert TURNS_AT[0] <= condition.onset <= TURNS_AT[1]
-        assert condition.healed == condition.onset + TWISTED
-        assert condition.duration - condition.healed > 4.0
-    amounts = [condition.damages[0].amount for condition in turned]
-    assert min(amounts) < 8.5
-    assert max(amounts) > 17.5
-    assert len({condition.onset for condition in turned}) == 50
