@@ -1,4 +1,4 @@
-"""A training run on a toy: resuming, refusing, and candidates that go wrong; all in this process."""
+"""A training run on a toy: resuming, refusing, and what interrupts it; all in this process."""
 
 import json
 import math
@@ -18,7 +18,6 @@ from hebb_controller.errors import TrainingError
 from hebb_controller.train.checkpoint import NAME, load_checkpoint, save_checkpoint
 from hebb_controller.train.curriculum import PROOF, Stage
 from hebb_controller.train.scalars import with_scalars
-from hebb_controller.train.task import FAILED, Task, run_task
 from hebb_controller.train.trainer import LOG_NAME, Generation, Trainer
 
 
@@ -403,40 +402,3 @@ def test_episodes_that_are_not_finite_are_scored_and_do_not_spread(tmp_path, rob
     assert min(line["population_fitness"] for line in lines) < -1.0  # some were spoiled …
     assert max(line["best_fitness"] for line in lines) > -1.0  # … and some were not
     assert all(math.isfinite(value) for line in lines for value in line.values())
-
-
-def score(robot_file, *, mean, candidates, spoil=False):
-    episodes = ((ToyCondition(spoil=spoil), 1), (ToyCondition(spoil=spoil), 2))
-    genome = toy_training(robot_file).genome
-    return run_task(Task(genome, REWARD, slide, robot_file, mean, 0.2, (episodes,)), candidates)
-
-
-def test_a_candidate_that_is_no_rule_is_scored_as_failed_and_the_next_one_runs(robot_file):
-    mean = np.zeros(24, dtype=np.float32)
-    mean[3] = np.nan
-    scores = score(robot_file, mean=mean, candidates=[(1, 1, 0), (1, -1, 0)])
-    assert [score.fitness for score in scores] == [(FAILED, FAILED)] * 2
-    assert [score.ticks for score in scores] == [0, 0]
-
-
-def test_scores_do_not_depend_on_which_other_candidates_share_the_task(robot_file):
-    mean = np.linspace(-1, 1, 24, dtype=np.float32)
-    candidates = [(5, 1, 0), (5, -1, 0), (6, 1, 0), (0, 0, 0)]
-    together = score(robot_file, mean=mean, candidates=candidates)
-    alone = [score(robot_file, mean=mean, candidates=[c])[0] for c in candidates]
-    assert together == alone
-    assert len({score.fitness for score in together}) == 4
-
-
-def test_a_failed_episode_is_worse_than_anything_an_episode_earns(robot_file):
-    mean = np.zeros(24, dtype=np.float32)
-    plain = score(robot_file, mean=mean, candidates=[(s, 1, 0) for s in range(6)])
-    spoiled = score(robot_file, mean=mean, candidates=[(s, 1, 0) for s in range(6)], spoil=True)
-    pairs = [
-        (a, b)
-        for one, other in zip(plain, spoiled, strict=True)
-        for a, b in zip(one.fitness, other.fitness, strict=True)
-    ]
-    assert {b == FAILED for _, b in pairs} == {True, False}
-    for earned, scored in pairs:
-        assert scored == earned or (scored == FAILED and earned > FAILED)
