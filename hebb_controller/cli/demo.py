@@ -20,7 +20,7 @@ SETTLE = 3.0  # s at the start of each act that its speed leaves out
 
 
 @click.command(epilog=example("hebb demo --damage RL:weak:0.3"))
-@click.option("--rule", type=click.Path(dir_okay=False), help="Default: the shipped walk.")
+@click.option("--rule", type=click.Path(dir_okay=False), help="Default: the robot's shipped walk.")
 @robot_option
 @click.option("--damage", default="FR:limp", show_default=True, help="PART:KIND[:AMOUNT].")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -39,9 +39,10 @@ def demo(rule: str | None, robot: str, damage: str, seed: int, out: Path) -> Non
     from .. import plots
     from ..demo import Act, run_demo
 
-    path = Path(rule) if rule else shipped("rules", "a1_walk.rule.safetensors")
-    load_rule(path)
-    parse_damages(damage, load_robot(robot))
+    body = load_robot(robot)
+    path = Path(rule) if rule else shipped("rules", f"{body.name}_walk.rule.safetensors")
+    evolved = load_rule(path).header.initial.distribution == "evolved"
+    parse_damages(damage, body)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -51,7 +52,8 @@ def demo(rule: str | None, robot: str, damage: str, seed: int, out: Path) -> Non
         Act(damage, WALK, WALK + LIMP, damage),
         Act("healed", WALK + LIMP, WALK + LIMP + HEALED, "none"),
     )
-    click.echo(f"Walking by {path.name} from random weights; {damage} at {WALK:g} s.")
+    weights = "evolved" if evolved else "random"
+    click.echo(f"Walking by {path.name} from {weights} weights; {damage} at {WALK:g} s.")
     recording = run_demo(path, acts, robot=robot, seed=seed, logs=out, say=click.echo)
     click.echo(f"\n{'':14s} {'speed m/s':>9s}   controller at the end")
     for act in acts:
@@ -60,7 +62,7 @@ def demo(rule: str | None, robot: str, damage: str, seed: int, out: Path) -> Non
     recording.write_csv(out / "run.csv")
     plots.demo_plot(recording, out / "run.png")
     click.echo("\nDrawing the film ...")
-    world = World(load_robot(robot), visual=True)
+    world = World(body, visual=True)
 
     def draw_row(row: int) -> npt.NDArray[np.uint8]:
         world.show(recording.position[row], recording.orientation[row], recording.joints[row])

@@ -42,6 +42,14 @@ def test_an_unknown_damage_does_not_start_the_demo(hebb, tmp_path, rule_path, da
     assert not out.exists()
 
 
+def test_a_robot_without_a_shipped_walk_does_not_start_the_demo(hebb, tmp_path, robot_file):
+    pytest.importorskip("rclpy")
+    out = tmp_path / "out"
+    code, _, errors = hebb("demo", "--robot", robot_file, "--out", out)
+    one_error(code, errors, "toy_walk.rule.safetensors: no such file. There is: ")
+    assert not out.exists()
+
+
 def test_an_evaluation_says_the_same_for_any_number_of_workers(hebb, rule_path):
     options = ["--episodes", "2", "--damage-episodes", "1", "--duration", "8", "--json"]
     reports = []
