@@ -117,6 +117,8 @@ class Operator:
     def change_state(self, node: str, transition: str, *, timeout: float = ANSWER) -> bool:
         """Return whether a node made a transition, e.g. configure, activate, deactivate, shutdown.
 
+        If its answer is lost: whether it is in the state that the transition leads to.
+
         Raises:
             NodeTimeoutError: it does not answer.
         """
@@ -133,6 +135,8 @@ class Operator:
         self, node: str, name: str, value: Value, *, timeout: float = VALIDATED
     ) -> str:
         """Return why a node refused a parameter's value, or an empty string.
+
+        If its answer is lost: whether the parameter has another value.
 
         Raises:
             NodeTimeoutError: it does not answer.
