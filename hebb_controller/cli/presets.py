@@ -56,6 +56,7 @@ AVERAGED = 20  # generations
 DRAWS = 8  # of moments at which legs go limp, in a generation
 ONSETS = (0.5, 4.0)  # s, within which they do
 DURATION = 7.0  # s, of episodes in which they may
+STIFF = (("locked", 0.0), ("narrowed", 0.2))  # what else happens to a whole leg in the last stage
 FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
 
 ANT_SCALE = 0.6  # rad an action of 1 moves a joint of the ant
@@ -294,11 +295,11 @@ def _walk_then_steer(stage: int, draw: int) -> tuple[Condition, ...]:
 
 
 def _limp(stage: int, draw: int, robot: RobotSpec) -> tuple[Condition, ...]:
-    """Return an episode with a limp front leg, one with a limp rear leg, and a third.
+    """Return an episode with a limp front leg, one with a limp rear leg, and a third; at last a fourth.
 
     The legs are limp from the start, and the third is undamaged, in the first two stages. After them legs
-    go limp in mid-walk in every other draw, and in the last stage the third has one of the faults in
-    half of those and of the others.
+    go limp in mid-walk in every other draw. In the last stage the third has one of the faults in
+    half of those and of the others, and in the fourth a leg stiffens in mid-walk.
     """
     if stage < 2:
         return (*(Condition(5.0, (Damage(leg, "limp"),)) for leg in LIMPS), Condition(5.0))
@@ -311,7 +312,10 @@ def _limp(stage: int, draw: int, robot: RobotSpec) -> tuple[Condition, ...]:
         Condition(DURATION, (Damage(leg, "limp"),), onset)
         for leg, onset in zip(LIMPS, onsets, strict=True)
     )
-    return (*limps, third)
+    if stage < 3:
+        return (*limps, third)
+    leg, (kind, amount) = LIMPS[draw // 2 % 2], STIFF[draw % 2]
+    return (*limps, third, Condition(DURATION, (Damage(leg, kind, amount),), _within(ONSETS, draw)))
 
 
 def _within(span: tuple[float, float], draw: int) -> float:

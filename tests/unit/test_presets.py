@@ -48,10 +48,11 @@ def limp(condition, tick):
 @pytest.mark.parametrize("draw", [0, 7, 900])
 @pytest.mark.parametrize("stage", range(LAST + 1))
 def test_in_every_draw_of_robust_a_front_leg_and_a_rear_leg_end_limp(robust, stage, draw):
-    front, rear, third = robust.conditions(stage, draw)
+    front, rear, *others = robust.conditions(stage, draw)
     end = round(front.duration / 0.02) - 1
-    assert [limp(c, end) for c in (front, rear, third)] == [["FR"], ["RR"], []]
-    assert front.duration == rear.duration == third.duration
+    assert [limp(c, end) for c in (front, rear)] == [["FR"], ["RR"]]
+    assert not any(limp(c, end) for c in others)
+    assert {c.duration for c in (rear, *others)} == {front.duration}
 
 
 @pytest.mark.parametrize("stage", [0, 1])
@@ -91,6 +92,14 @@ def test_in_half_of_the_draws_of_the_last_stage_all_faults_come_in_turn(robust):
     met = {d.kind for third in faulty for d in third.damages + third.background}
     assert met == {"weak", "locked", "strength", "bias", "constant"}
     assert all(third.onset <= ONSETS[1] for third in thirds)
+
+
+def test_in_the_last_stage_a_leg_stiffens_in_mid_walk(robust):
+    fourths = [robust.conditions(LAST, draw)[3] for draw in range(DRAWS)]
+    met = [fourth.damages for fourth in fourths]
+    stiff = [Damage(leg, *how) for leg in ("FR", "RR") for how in (("locked",), ("narrowed", 0.2))]
+    assert all(met.count((damage,)) == DRAWS / 4 for damage in stiff)
+    assert all(ONSETS[0] <= fourth.onset <= ONSETS[1] for fourth in fourths)
 
 
 def test_the_same_draw_has_the_same_faults_in_every_run(robust):
