@@ -63,8 +63,7 @@ class Safety:
             or not abs(reading.stamp) <= MAX_STAMP
         ):
             return LimitReport(Limit.FINITE, "a sensor value is not finite")
-        x, y, z, w = reading.orientation.tolist()
-        norm = x * x + y * y + z * z + w * w
+        norm = _norm2(reading.orientation)
         if not 0.98 <= norm <= 1.02:
             return LimitReport(Limit.FINITE, f"the orientation has norm² {norm:.3g}, not 1")
         age = now - reading.received
@@ -74,8 +73,16 @@ class Safety:
                 f"the reading is {age * 1e3:.0f} ms old "
                 f"(limit {self._robot.safety.max_reading_age * 1e3:.0f} ms)",
             )
-        upright = -projected_gravity(reading.orientation)[2]
-        if upright < self._min_gravity:
+        return self.check_tilt(reading.orientation)
+
+    def check_tilt(self, orientation: FloatArray) -> LimitReport:
+        """Return whether the body is upright; an orientation that is none says nothing about it.
+
+        Args:
+            orientation: (4,) quaternion xyzw.
+        """
+        upright = -projected_gravity(orientation)[2]
+        if upright < self._min_gravity and 0.98 <= _norm2(orientation) <= 1.02:
             tilt = math.acos(max(-1.0, min(1.0, upright)))
             return LimitReport(
                 Limit.TILT,
@@ -140,6 +147,12 @@ def damp_command(robot: RobotSpec, report: LimitReport = NOTHING_ACTED) -> Comma
     """Return the command under which the robot sinks slowly: zero kp, the spec's kd."""
     zero = np.zeros(robot.n_joints)
     return Command(Mode.DAMP, zero, zero, robot.kd, report)
+
+
+def _norm2(orientation: FloatArray) -> float:
+    x, y, z, w = orientation.tolist()
+    norm: float = x * x + y * y + z * z + w * w
+    return norm
 
 
 def _finite(*arrays: FloatArray) -> bool:

@@ -11,6 +11,7 @@ from .following import Following
 from .values import LoopSettings, Sample
 
 LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
+JOINTS, IMU = "all joints have", "the imu has"
 CONSTANT = 2.0  # s after which a joint that reads the same all the time is worth a warning
 
 
@@ -31,6 +32,7 @@ class Guard:
         self._last: SensorReading | None = None
         self._moved = np.zeros(robot.n_joints, dtype=np.int64)
         self._joints_changed = self._imu_changed = self._stamp = 0
+        self._frozen = ""  # what damped the robot since it read the same, until it reads anything else
         self._advanced = 0.0
         self._beat = -np.inf
 
@@ -43,7 +45,7 @@ class Guard:
     def start(self, now: float) -> None:
         """Have the robot count as following, and stamps as going on, from now on (s, steady)."""
         self._following.restart()
-        self._stamp, self._advanced = -1, now
+        self._stamp, self._advanced, self._frozen = -1, now, ""
 
     def begin(self, stamp: int) -> None:
         """Have sensors count as moving from this stamp on, ns."""
@@ -72,6 +74,18 @@ class Guard:
             return LimitReport(Limit.STALE, f"no sensor reading for {quiet:.1f} s (lock-step)")
         return self._safety.check(sample.reading, self.judged(sample, now))
 
+    def check_reset(self, sample: Sample, now: float) -> LimitReport:
+        """Return whether a damped robot may move again; arguments of :meth:`check`.
+
+        Sensors that froze have to have read something new: a robot that stands still looks the same to
+        sound ones for long only where they have no noise.
+        """
+        report = self.check(sample, now)
+        if report.tripped:
+            return report
+        frozen = f"{self._frozen} read the same since" if self._frozen else self.standing(now)
+        return LimitReport(Limit.STALE, frozen) if frozen else NOTHING_ACTED
+
     def check_stall(self, stalled: float) -> LimitReport:
         """Return whether the loop may go on after so long without a tick, s of steady time.
 
@@ -93,9 +107,13 @@ class Guard:
         return NOTHING_ACTED
 
     def watch(self, sample: Sample, now: float) -> None:
-        """See whether the stamps of the readings go on."""
+        """See whether the stamps of the readings go on, and whether what froze reads something new."""
         if sample.stamp != self._stamp:
             self._stamp, self._advanced = sample.stamp, now
+        if self._frozen and self._last is not None:
+            joints, imu = _changed(self._last, sample.reading)
+            if joints if self._frozen == JOINTS else imu:
+                self._frozen = ""
 
     def standing(self, now: float) -> str:
         """Return that one stamp has come again and again for too long, or an empty string."""
@@ -116,21 +134,17 @@ class Guard:
         if before is None:
             self._moved[:] = self._joints_changed = self._imu_changed = sample.stamp
             return NOTHING_ACTED
-        moved = reading.joint_position != before.joint_position
-        self._moved[moved] = sample.stamp
-        if np.count_nonzero(moved) or (reading.joint_velocity != before.joint_velocity).any():
+        self._moved[reading.joint_position != before.joint_position] = sample.stamp
+        joints, imu = _changed(before, reading)
+        if joints:
             self._joints_changed = sample.stamp
-        if (reading.orientation != before.orientation).any() or (
-            reading.angular_velocity_base != before.angular_velocity_base
-        ).any():
+        if imu:
             self._imu_changed = sample.stamp
         limit = self._settings.frozen_timeout
-        for what, since in (
-            ("all joints have", self._joints_changed),
-            ("the imu has", self._imu_changed),
-        ):
+        for what, since in ((JOINTS, self._joints_changed), (IMU, self._imu_changed)):
             still = (sample.stamp - since) * 1e-9
             if limit and still > limit:
+                self._frozen = what
                 return LimitReport(Limit.STALE, f"{what} read the same for {still:.2f} s")
         standing = self.standing(now)
         return LimitReport(Limit.STALE, standing) if standing else NOTHING_ACTED
@@ -156,3 +170,15 @@ class Guard:
     def judged(self, sample: Sample, now: float) -> float:
         """Return the time by which a reading's age is judged: in lock-step it has none."""
         return sample.reading.received if self._settings.lock_step else now
+
+
+def _changed(before: SensorReading, reading: SensorReading) -> tuple[bool, bool]:
+    """Return whether any joint, and whether the imu, reads something else than before."""
+    joints = (
+        (reading.joint_position != before.joint_position).any()
+        or (reading.joint_velocity != before.joint_velocity).any()
+    )
+    imu = (reading.orientation != before.orientation).any() or (
+        reading.angular_velocity_base != before.angular_velocity_base
+    ).any()
+    return bool(joints), bool(imu)

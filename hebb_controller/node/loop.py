@@ -142,7 +142,7 @@ class ControlLoop:
             return (
                 "there is no sensor reading yet. Mend: see that joint_states and imu/data arrive."
             )
-        report = self.guard.check(self._sample, now)
+        report = self.guard.check_reset(self._sample, now)
         if report.tripped:
             return f"still unsafe: {report.detail}."
         self.start(now)
@@ -225,7 +225,7 @@ class ControlLoop:
         before, self._sample = self._sample, sample
         self.guard.watch(sample, now)
         if phase is Phase.DAMPED:
-            return self._stop_or_sink(sample, now)
+            return self._stop_or_sink(sample)
         repeated = before is not None and sample.stamp == before.stamp
         report = stall if stall.tripped else self.guard.check_stamps(before, sample)
         if not report.tripped:
@@ -233,7 +233,7 @@ class ControlLoop:
         if not report.tripped and phase is Phase.RUN:
             report = self.guard.check_motion(sample, now)
         if report.tripped:
-            return self._latch(report, self._safe_command(report))
+            return self._latch(report, self._safe_command(report, stalled=report is stall))
         if self._held is not None:
             disobedience = self.guard.disobedience(sample, self._held.position)
             if disobedience:
@@ -263,7 +263,7 @@ class ControlLoop:
         stall = self.guard.check_stall(took)
         if not stall.tripped or self.status.phase in (Phase.INACTIVE, Phase.DAMPED):
             return command
-        return self._latch(stall, self._safe_command(stall))
+        return self._latch(stall, self._safe_command(stall, stalled=True))
 
     def _without_reading(self, now: float) -> Command | None:
         if self.status.phase is Phase.DAMPED:
@@ -274,11 +274,11 @@ class ControlLoop:
         detail = f"no complete sensor reading for {quiet * 1e3:.0f} ms since the start"
         return self._latch(LimitReport(Limit.STALE, detail), damp_command(self.robot))
 
-    def _stop_or_sink(self, sample: Sample, now: float) -> Command:
+    def _stop_or_sink(self, sample: Sample) -> Command:
         """Return the command that stops the robot: one that holds its pose does so until it tilts."""
         if self._stop_command.mode is not Mode.DAMP:
-            report = self.guard.check(sample, now)
-            if report.acted & Limit.TILT:
+            report = self._safety.check_tilt(sample.reading.orientation)
+            if report.tripped:
                 self._stop_command = damp_command(self.robot, report)
                 self._tell(reason=f"{report.detail}: {self._action(self._stop_command)}")
         return self._stop_command
@@ -299,6 +299,7 @@ class ControlLoop:
             position, step = sample.reading.joint_position, self._settings.sensor_timeout
             self._way = Way(position, self.robot.default, sample.stamp, max_step=step)
             controller.reset(self._rng(), position)
+            self.supervisor.begin()  # what is to be run has learned nothing yet
         command = controller.move_to(self._way.at(sample.stamp), sample.reading, judged)
         come = self._way.done and not self.guard.astray(sample, self.robot.default)
         if come and not command.limits.tripped:
@@ -335,6 +336,8 @@ class ControlLoop:
         self._staged = self._start_state = None
         blend = self.status.phase is Phase.RUN
         self._succession.put_in_force(loaded, self._rng(), carry=carry, blend=blend)
+        if carry and not blend:
+            self._start_state = self.controller.runtime.state
         self._follow_period()
         self._tell()
 
@@ -342,6 +345,8 @@ class ControlLoop:
         self._staged = self._start_state = None
         blend = self.status.phase is Phase.RUN
         self._succession.roll_back(reason, self._rng(), blend=blend, trusted=trusted)
+        if not blend:
+            self._start_state = self.controller.runtime.state
         self._follow_period()
 
     def _follow_period(self) -> None:
@@ -358,8 +363,9 @@ class ControlLoop:
         seed = self._settings.seed
         return np.random.default_rng() if seed < 0 else np.random.default_rng((seed, 1))
 
-    def _safe_command(self, report: LimitReport) -> Command:
-        if self._held is None:  # nothing was commanded yet that could be held
+    def _safe_command(self, report: LimitReport, *, stalled: bool = False) -> Command:
+        # Nothing was commanded yet that could be held, or whoever receives it has let the robot sink.
+        if self._held is None or (stalled and self._settings.can_damp):
             return damp_command(self.robot, report)
         return self._safety.safe_command(self.controller.last_position, report)
 
@@ -372,8 +378,9 @@ class ControlLoop:
             if phase is Phase.RUN and self._succession.on_probation:
                 self._roll_back(report.detail, trusted=False)
                 self._tell()
-        elif command.mode is Mode.DAMP:
+        elif command.mode is Mode.DAMP and self._stop_command.mode is not Mode.DAMP:
             self._stop_command = command
+            self._tell(reason=f"{report.detail}: {self._action(command)}")
         return self._stop_command
 
     def _action(self, command: Command) -> str:

@@ -76,17 +76,6 @@ def test_the_first_reason_stays(robot):
     assert driven.loop.status.reason.startswith("first")
 
 
-def test_a_robot_that_holds_repeats_its_last_target_when_blind_but_damps_on_an_estop(robot):
-    holding = replace(robot, safety=replace(robot.safety, safe_action="hold"))
-    driven = Driven(holding).to_run()
-    last = driven.step()
-    blind = driven.loop.tick(sample(robot, driven.stamp), driven.stamp * 1e-9 + 1.0)
-    assert blind.mode is Mode.POSITION
-    np.testing.assert_array_equal(blind.position, last.position)
-    assert driven.loop.damp("pulled").mode is Mode.DAMP
-    assert driven.step().mode is Mode.DAMP
-
-
 def test_a_swap_takes_over_at_the_next_tick_from_the_commanded_position(robot):
     driven = Driven(robot).to_run()
     last = driven.step()

@@ -131,19 +131,6 @@ def test_a_loop_that_stood_still_before_its_first_command_begins_anew(robot, hea
     assert driven.step().mode is Mode.DAMP
 
 
-def test_a_robot_that_holds_its_pose_damps_when_it_tilts_afterwards(robot):
-    holds = replace(robot, safety=replace(robot.safety, safe_action="hold"))
-    driven = Driven(holds).to_run()
-    driven.stamp += 200 * MS
-    assert driven.step().mode is Mode.POSITION
-    assert driven.loop.status.reason.endswith("stood still for 0.22 s: holding")
-    assert driven.step().mode is Mode.POSITION
-    on_its_side = np.array([np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])
-    assert driven.step(orientation=on_its_side).mode is Mode.DAMP
-    assert "tilted by 1.57 rad" in driven.loop.status.reason
-    assert driven.step().mode is Mode.DAMP  # also when it is upright again
-
-
 def test_stamps_that_stand_still_on_the_way_to_the_default_pose_are_told(robot):
     driven = Driven(robot, frozen_timeout=0.5)
     driven.loop.start(9.0)

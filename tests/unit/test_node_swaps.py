@@ -77,6 +77,17 @@ class Driven:
         return {k: v.tobytes() for k, v in self.loop.controller.runtime.state.items()}
 
 
+def run_again(driven):
+    """Have the robot go through its default pose to the first tick of its next run."""
+    if driven.status.phase is Phase.DAMPED:
+        assert driven.loop.reset_estop(driven.stamp * 1e-9) == ""
+    else:
+        driven.loop.start(driven.stamp * 1e-9)
+    while driven.status.phase is Phase.TO_DEFAULT_POSE:
+        driven.step()
+    assert driven.status.phase is Phase.RUN
+
+
 def test_a_swap_goes_through_blend_and_probation_by_the_tick():
     driven = Driven()
     assert driven.loop.stage(loaded("two")) == ""
@@ -147,6 +158,43 @@ def test_a_trip_on_probation_damps_and_brings_the_old_rule_back_with_its_weights
     assert driven.status.swap_reason in driven.status.reason
     assert driven.loop.asked == "./one"
     assert driven.state == before
+
+
+def test_the_run_after_a_trip_on_probation_goes_on_from_what_the_old_rule_had_learned():
+    driven = Driven()
+    driven.step(20)
+    learned = driven.loop.controller.runtime.state["weights"].tobytes()
+    driven.loop.stage(loaded("two"))
+    driven.step(6)
+    driven.loop.damp("pulled")
+    run_again(driven)
+    assert driven.status.rule_file == "one"
+    assert driven.state["weights"] == learned
+
+
+@pytest.mark.parametrize("carry", [True, False])
+def test_weights_carried_over_while_inactive_are_those_that_the_run_begins_with(carry):
+    driven = Driven()
+    driven.step(20)
+    learned = driven.loop.controller.runtime.state["weights"].tobytes()
+    driven.loop.stop()
+    assert driven.loop.stage(loaded("two"), carry=carry) == ""
+    driven.step()
+    run_again(driven)
+    assert driven.status.rule_file == "two"
+    assert (driven.state["weights"] == learned) == carry
+
+
+def test_on_the_way_into_a_run_there_is_nothing_yet_to_keep():
+    driven = Driven()
+    driven.step(3)
+    assert driven.loop.supervisor.measured
+    driven.loop.damp("pulled")
+    assert driven.loop.supervisor.measured  # what was learned may still be kept
+    driven.loop.reset_estop(driven.stamp * 1e-9)
+    driven.step()
+    assert driven.status.phase is Phase.TO_DEFAULT_POSE
+    assert not driven.loop.supervisor.measured
 
 
 def test_after_its_probation_a_rule_stays_whatever_trips():
