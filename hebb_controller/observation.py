@@ -170,7 +170,8 @@ class Observer:
         start_stamp, start_heading = self._start
         velocity = reading.joint_velocity
         if self._filter is not None:
-            velocity = self._filter.update(reading.joint_position, reading.stamp)
+            stamp = reading.stamp if reading.joint_stamp is None else reading.joint_stamp
+            velocity = self._filter.update(reading.joint_position, stamp)
         context = ObservationContext(
             self._robot,
             reading,

@@ -78,6 +78,8 @@ class SensorReading:
         angular_velocity_base: (3,) rad/s, in the body's frame.
         velocity_command: (3,) velocity wanted forward and to the left, m/s, and about the vertical,
             rad/s, in the body's frame; zero where nobody commands any.
+        joint_stamp: (n,) when each joint was measured, s, on the clock of ``stamp``; None where all
+            were then.
     """
 
     stamp: float
@@ -87,6 +89,7 @@ class SensorReading:
     orientation: FloatArray
     angular_velocity_base: FloatArray
     velocity_command: FloatArray = field(default_factory=lambda: STANDSTILL)
+    joint_stamp: FloatArray | None = None
 
 
 @dataclass(frozen=True)

@@ -23,31 +23,33 @@ class VelocityFilter:
 
     def __init__(self, cutoff: float) -> None:
         self._rate = 2.0 * math.pi * cutoff
-        self._before: tuple[FloatArray, float] | None = None
+        self._before: tuple[FloatArray, FloatArray] | None = None
         self._velocity: FloatArray = np.zeros(0)
 
     def reset(self) -> None:
         """Forget what was: the next position is one at rest."""
         self._before = None
 
-    def update(self, position: FloatArray, stamp: float) -> FloatArray:
+    def update(self, position: FloatArray, stamp: float | FloatArray) -> FloatArray:
         """Return the velocity, (n,) rad/s.
 
         Args:
             position: (n,) rad; must be finite.
-            stamp: when it was measured, s; one that does not come after the last changes nothing.
+            stamp: when it was measured, s, or (n,) when each was; one that does not come after the last
+                changes nothing.
         """
+        stamps = np.broadcast_to(stamp, position.shape)
         if self._before is None:
-            self._before = position.copy(), stamp
+            self._before = position.copy(), stamps.copy()
             self._velocity = np.zeros(len(position))
             return self._velocity
         last, since = self._before
         # Stamps on a wire are whole nanoseconds: the difference is the same there and here.
-        step = round((stamp - since) * 1e9) * 1e-9
-        if step <= 0.0:
-            return self._velocity
+        step = np.round((stamps - since) * 1e9) * 1e-9
+        new = step > 0.0
         with np.errstate(over="ignore"):
-            speed = np.clip((position - last) / step, -MAX_SPEED, MAX_SPEED)
-        self._velocity = self._velocity - math.expm1(-self._rate * step) * (speed - self._velocity)
-        self._before = position.copy(), stamp
+            speed = np.clip((position - last) / np.where(new, step, 1.0), -MAX_SPEED, MAX_SPEED)
+        change = -np.expm1(-self._rate * step) * (speed - self._velocity)
+        self._velocity = np.where(new, self._velocity + change, self._velocity)
+        self._before = np.where(new, position, last), np.where(new, stamps, since)
         return self._velocity

@@ -3,7 +3,14 @@
 ros2 launch hebb_controller controller.launch.py rule_file:=/path/to/a.rule.safetensors
 """
 
-from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, RegisterEventHandler, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+)
 from launch.conditions import IfCondition
 from launch.events import matches_action
 from launch.events.process import ProcessExited
@@ -64,6 +71,10 @@ def generate_launch_description() -> LaunchDescription:
             )
         )
 
+    def activate_if_configured(context: LaunchContext) -> list[EmitEvent]:
+        configured = context.locals.event.goal_state == "inactive"
+        return [change(Transition.TRANSITION_ACTIVATE)] if configured else []
+
     # It may end by itself, when its disk is full: the robot walks on.
     recorder = Node(
         package="hebb_controller",
@@ -75,11 +86,12 @@ def generate_launch_description() -> LaunchDescription:
         condition=IfCondition(NotEqualsSubstitution(LaunchConfiguration("record"), "")),
     )
     autostart = IfCondition(LaunchConfiguration("autostart"))
+    # Once: who configures it later does not want it to walk off by itself.
     activate = OnStateTransition(
         target_lifecycle_node=controller,
         start_state="configuring",
-        goal_state="inactive",
-        entities=[change(Transition.TRANSITION_ACTIVATE)],
+        entities=[OpaqueFunction(function=activate_if_configured)],
+        handle_once=True,
     )
     refused = OnStateTransition(
         target_lifecycle_node=controller,

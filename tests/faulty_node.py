@@ -1,6 +1,8 @@
 """The controller node with one fault built in, that the environment names: how a test makes errors."""
 
+import itertools
 import os
+import threading
 import time
 
 from hebb_controller.node import controller_node, snapshot_file
@@ -59,6 +61,12 @@ def hang_in_the_next_tick(drive):
     once(CommandOutput, "close", lambda: time.sleep(1.0))
 
 
+def hang_in_a_publish():
+    """Have the middleware keep the thread that publishes a command, from the 100th on."""
+    count = itertools.count()
+    before(CommandOutput, "send", lambda _: next(count) < 100 or threading.Event().wait())
+
+
 FAULTS = {
     "configure": lambda: once(Drive, "__init__", fail),
     "sensors": lambda: once(SensorThread, "__init__", fail),
@@ -66,6 +74,7 @@ FAULTS = {
     "deactivate": lambda: once(ControlLoop, "stop", fail),
     "hang": lambda: once(ControlLoop, "stop", lambda: time.sleep(2.0)),
     "hang in a tick": lambda: before(Drive, "leave", hang_in_the_next_tick),
+    "hang in a publish": hang_in_a_publish,
     "late": lambda: [before(Drive, name, hold_up) for name in ("estop", "stage")],
     "slow disk": lambda: before(snapshot_file, "save_snapshot", lambda _: time.sleep(3.0)),
     "cleanup": lambda: once(SensorThread, "close", fail),

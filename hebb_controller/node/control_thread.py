@@ -73,6 +73,7 @@ class ControlThread:
         self._fresh = False
         self._ending = False
         self._said: LoopStatus | None = None
+        self._alive = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def begin(self) -> None:
@@ -94,6 +95,11 @@ class ControlThread:
     def wait_for_sample(self, timeout: float) -> bool:
         """Return whether there has been a reading, waiting for the first one this long at most."""
         return self._heard.wait(timeout)
+
+    def hung(self, now: float) -> float:
+        """Return for how long, s, the thread has not come round by ``now``; 0 unless that is too long."""
+        silent = now - self._alive
+        return silent if silent > self._period + REQUEST_TIMEOUT else 0.0
 
     def ask(self, request: Callable[[ControlLoop], T]) -> T:
         """Return what a request returns, carried out by the control thread between two ticks.
@@ -163,6 +169,7 @@ class ControlThread:
         deadline = time.monotonic() + self._period
         while True:
             fresh = self._wait(deadline)
+            self._alive = time.monotonic()
             while self._requests:
                 self._requests.popleft()()
                 self._tell()

@@ -101,6 +101,8 @@ class ControllerNode(LifecycleNodeMixin, Node):
         if reason := settings.refusal():
             raise ParameterError(reason)
         self._drive = Drive(self, settings, self._on_change, self._notice)
+        gain = float(self.get_parameter("plasticity_gain").value)
+        self._drive.set_plasticity_gain(gain)  # it may have been set meanwhile
         if self._ending.is_set():  # meanwhile: end() has found nothing to close
             self._end_drive()
             return Result.FAILURE

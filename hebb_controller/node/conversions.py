@@ -16,7 +16,7 @@ from geometry_msgs.msg import TwistStamped
 from sensor_msgs.msg import Imu, JointState
 
 from ..errors import MessageError
-from ..robot import RobotSpec
+from ..robot import FloatArray, RobotSpec
 from ..rotation import inverse, multiply, rotate
 from ..signals import Command, Mode, SensorReading
 from .values import Sample
@@ -164,6 +164,12 @@ class ReadingAssembler:
             parts.append("imu/data")
         return " and ".join(parts)
 
+    def _joint_stamps(self) -> FloatArray | None:
+        """Return when each joint was measured, (n,) s, for a robot whose velocities are made of that."""
+        if self._robot.velocity_cutoff is None or self._paired:
+            return None
+        return 1e-9 * np.array(self._joint_stamp, dtype=np.float64)
+
     def _clock(self, now: float) -> float:
         """Return the time by which the age of ``cmd_vel`` is judged, s."""
         return self._last_stamp * 1e-9 if self._paired else now
@@ -196,5 +202,6 @@ class ReadingAssembler:
             orientation=np.array(multiply((q.x, q.y, q.z, q.w), inverse(mounting))),
             angular_velocity_base=np.array(rotate(mounting, (rate.x, rate.y, rate.z))),
             velocity_command=self._velocity_command.at(self._clock(now)),
+            joint_stamp=self._joint_stamps(),
         )
         return Sample(reading, stamp)

@@ -24,7 +24,7 @@ from .inputs import Inputs, Listener
 from .loop import ControlLoop
 from .network_topics import NetworkTopics
 from .output import CommandOutput
-from .parameters import Settings
+from .parameters import Settings, check_timeout
 from .rates import divide
 from .scheduling import prepare_thread, raise_others, settle
 from .succession import SwapSettings
@@ -32,6 +32,7 @@ from .supervisor import SupervisorSettings
 from .values import Loaded, LoopSettings, LoopStatus, Phase
 
 PLASTICITY_PERIOD = 0.02  # s, of ~/plasticity, at least
+SEND_TIMEOUT = 0.2  # s, how long one thread waits for another that publishes a command
 FIRST_READING_TIMEOUT = 5.0  # s, how long activation waits where no reading came since configuring
 
 
@@ -65,6 +66,7 @@ class Drive:
         tick_period = loaded.rule.header.tick_period
         period = tick_period / divide(tick_period, settings.command_rate)
         self.command_rate = 0.0 if settings.by_reading else 1.0 / period
+        check_timeout(settings, period)
         self._node = node
         self._noticed = noticed
         self._scheduling = ""
@@ -166,6 +168,7 @@ class Drive:
             lifecycle,
             self.robot.name,
             timing=self._thread.statistics.summary(),
+            hung=self._thread.hung(now),
             missed=self._missed,
             limits=limits,
             scheduling=self._scheduling,
@@ -224,7 +227,10 @@ class Drive:
             late = "the control thread does not answer; it stops as soon as it does"
             if self.status.phase is Phase.INACTIVE:
                 return f"{late}."
-            self._send(damp_command(self.robot), 0)
+            try:
+                self._send(damp_command(self.robot), 0)
+            except ControlThreadError as error:
+                return f"{late}, and {error}"
             return f"{late}, and DAMP was sent without it."
         return "" if damped or starting else "nothing to stop: not active"
 
@@ -310,7 +316,10 @@ class Drive:
             stack.callback(self._inputs.close)
             if not self._thread.end():
                 self._node.get_logger().error("the control thread does not end; damping without it")
-                self._send(damp_command(self.robot), 0, last=True)
+                try:
+                    self._send(damp_command(self.robot), 0, last=True)
+                except ControlThreadError as error:
+                    self._node.get_logger().fatal(str(error))
             if driving:
                 self._output.wait_until_heard()
 
@@ -347,11 +356,17 @@ class Drive:
     def _send(self, command: Command, stamp: int, *, last: bool = False) -> None:
         if not self._node.context.ok():
             return
-        with self._sending:  # after the last one a thread that wakes up has nothing to say
+        if not self._sending.acquire(timeout=SEND_TIMEOUT):
+            raise ControlThreadError(
+                "no command can be sent: a thread that publishes one does not come back."
+            )
+        try:  # after the last one a thread that wakes up has nothing to say
             if self._silent:
                 return
             self._silent = last
             self._output.send(command, stamp)
+        finally:
+            self._sending.release()
         self._topics.publish(self._loop, stamp)
         now = time.monotonic()
         if self._loop.status.phase is Phase.RUN and now >= self._next_plasticity:

@@ -32,7 +32,9 @@ class Guard:
         self._last: SensorReading | None = None
         self._moved = np.zeros(robot.n_joints, dtype=np.int64)
         self._joints_changed = self._imu_changed = self._stamp = 0
-        self._frozen = ""  # what damped the robot since it read the same, until it reads anything else
+        self._frozen = (
+            ""  # what damped the robot since it read the same, until it reads anything else
+        )
         self._advanced = 0.0
         self._beat = -np.inf
 
@@ -174,10 +176,9 @@ class Guard:
 
 def _changed(before: SensorReading, reading: SensorReading) -> tuple[bool, bool]:
     """Return whether any joint, and whether the imu, reads something else than before."""
-    joints = (
-        (reading.joint_position != before.joint_position).any()
-        or (reading.joint_velocity != before.joint_velocity).any()
-    )
+    joints = (reading.joint_position != before.joint_position).any() or (
+        reading.joint_velocity != before.joint_velocity
+    ).any()
     imu = (reading.orientation != before.orientation).any() or (
         reading.angular_velocity_base != before.angular_velocity_base
     ).any()

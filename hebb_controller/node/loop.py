@@ -183,6 +183,7 @@ class ControlLoop:
     def set_plasticity_gain(self, gain: float) -> None:
         """Set the factor on every weight change, of this rule and of those that follow."""
         self._gain = gain
+        self._tell()
 
     def freeze(self, *, frozen: bool) -> None:
         """Freeze the weights, of this rule and of those that follow, or let them change again."""
@@ -410,6 +411,8 @@ class ControlLoop:
             return "static: the rule changes nothing"
         if self._frozen_by_hand:
             return "frozen: by ~/freeze"
+        if not self._gain:
+            return "frozen: plasticity_gain is 0"
         if self._rate.off:
             rate = 1.0 / self.controller.interface.period
             return f"frozen: ticks come at {self.tick_rate:.1f} Hz, the rule needs {rate:g} Hz"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from ..errors import ParameterError
 from ..signature import POLICIES
 from .values import Value
 
@@ -43,7 +44,9 @@ PARAMETERS: Mapping[str, Parameter] = {
         live=True,
     ),
     "rule_dir": Parameter(
-        "", "If set, swaps load rule files from inside this directory only.", live=False
+        "",
+        "If set, swaps load rule files from inside this directory only, and relative paths count from it.",
+        live=False,
     ),
     "swap_weights": Parameter(
         "fresh",
@@ -104,7 +107,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "sensor_timeout": Parameter(
         0.1,
         "Sensors quiet for longer than this damp the robot, s; at most the max_reading_age of the "
-        "robot spec.",
+        "robot spec, and under tick_source timer at least two periods of the commands.",
         low=0.0,
         high=10.0,
         above_low=True,
@@ -118,8 +121,8 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
     "heartbeat_timeout": Parameter(
         0.0,
-        "Without a message on the topic heartbeat for longer than this the robot is damped, s; 0 "
-        "needs none.",
+        "Without a message on the topic heartbeat for longer than this the robot takes its safe action, s; "
+        "0 needs none.",
         low=0.0,
         high=60.0,
     ),
@@ -321,6 +324,23 @@ class Settings:
         if not self.rule_file:
             return "rule_file is not set. Set it to the path of a .rule.safetensors file."
         return ""
+
+
+def check_timeout(settings: Settings, period: float) -> None:
+    """Check that a loop that is on time does not count as standing still.
+
+    Args:
+        settings: of the node.
+        period: between two commands under ``tick_source`` ``timer``, s.
+
+    Raises:
+        ParameterError: it would.
+    """
+    if not settings.by_reading and settings.sensor_timeout < 2.0 * period:
+        raise ParameterError(
+            f"sensor_timeout is {settings.sensor_timeout:g} s; under tick_source timer it must be at "
+            f"least two periods of the commands, {2.0 * period:g} s. Set it higher, or raise command_rate."
+        )
 
 
 def read(node: Node) -> Settings:

@@ -15,6 +15,8 @@ from ..runtime.base import Runtime
 from .values import LoopStatus, Phase
 
 PLASTICITY_COLUMNS = ("mean_abs_change", "weight_norm")
+ASKED_FOR = ("plastic", "static:", "frozen: by ~/freeze", "frozen: plasticity_gain is 0")
+"""How ``LoopStatus.plasticity`` begins where it is as it was asked for."""
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
@@ -42,6 +44,7 @@ class Facts:
         robot: its name.
         timing: figures of the control thread.
         missed: share of the last second's ticks that nobody began.
+        hung: for how long the control thread has not come round, s; 0 if it does.
         limits: beyond which these are worth a warning; None for never.
         scheduling: of the control thread.
         command_topic: where commands go.
@@ -66,6 +69,7 @@ class Facts:
     robot: str
     timing: Mapping[str, float] = field(default_factory=dict)
     missed: float = 0.0
+    hung: float = 0.0
     limits: WarnLimits | None = None
     scheduling: str = ""
     command_topic: str = "joint_command"
@@ -108,6 +112,8 @@ def diagnostics(node: str, status: LoopStatus | None, facts: Facts) -> list[Diag
             "last_limits": facts.last_limits,
             "dry_run": facts.dry_run,
         }
+        if facts.hung:
+            level, message = ERROR, f"the control thread has stood still for {facts.hung:.1f} s"
         if level == OK and (complaints := [*_complaints(status, facts)]):
             level, message = WARN, "; ".join((message, *complaints))
         parts = {
@@ -174,9 +180,7 @@ def _inputs(facts: Facts) -> tuple[bytes, str, dict[str, object]]:
 
 
 def _plasticity(status: LoopStatus, facts: Facts) -> tuple[bytes, str, dict[str, object]]:
-    asked = (
-        status.plasticity in {"plastic", "frozen: by ~/freeze"} or "static:" in status.plasticity
-    )
+    asked = status.plasticity.startswith(ASKED_FOR)
     values: dict[str, object] = {
         "watch": status.watch,
         "plasticity_gain": facts.gain,

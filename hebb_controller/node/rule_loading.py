@@ -32,6 +32,10 @@ from .values import Loaded
 
 VALIDATION_TIMEOUT = 60.0  # s; it gives way to all else, so busy processors make much of its second
 VALIDATION_NICENESS = 5  # above the node's own: the robot comes first where processors are busy
+# As `python -m hebb_controller.cli`, but nothing is imported from the directory the node was started in.
+VALIDATOR = (
+    "import sys; sys.path = [*filter(None, sys.path)]; from hebb_controller.cli import main; main()"
+)
 WARM_UP_TICKS = 3
 LOGGER = "controller_node"
 
@@ -101,7 +105,9 @@ def first_rule(settings: Settings, robot: RobotSpec) -> Loaded:
     Raises:
         HebbError: the rule cannot be loaded, or does not go with the robot or with ``command_rate``.
     """
-    path, trust = inside(settings.rule_file, ""), trust_for(settings)
+    absolute = Path(settings.rule_file).is_absolute()  # such a one may lie anywhere
+    path = inside(settings.rule_file, "" if absolute else settings.rule_dir)
+    trust = trust_for(settings)
     loaded = load(path, robot, trust, runtime=settings.runtime)
     divide(loaded.rule.header.tick_period, settings.command_rate)
     loaded.controller.runtime.plasticity_gain = settings.plasticity_gain
@@ -183,8 +189,7 @@ def validate_rule_in_child(
     Raises:
         RuleFileError: it was refused, for the reason in the message, or nothing came in time.
     """
-    command = [sys.executable, "-m", "hebb_controller.cli", "verify", str(path)]
-    command += ["--robot", robot, "--json"]
+    command = [sys.executable, "-c", VALIDATOR, "verify", str(path), "--robot", robot, "--json"]
     if trust.policy != "off":
         command += ["--signature-policy", trust.policy]
         command += [word for key in trust.public_keys for word in ("--public-key", str(key))]

@@ -1,8 +1,10 @@
 """What is asked of a node whose control thread, or whose disk, keeps it waiting."""
 
+import signal
 import threading
 import time
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rig import CONTROL, PATIENCE, SIM, is_damp, values
 
 LATE = "the control thread does not answer"
@@ -85,3 +87,21 @@ def test_a_tick_that_comes_back_after_the_node_has_damped_without_it_says_nothin
     assert is_damp(made.commands.items[-1][1])
     time.sleep(1.0)
     assert is_damp(made.commands.items[-1][1])
+
+
+def test_a_middleware_that_keeps_the_control_thread_is_told_and_keeps_nobody_else(faulty):
+    made = driving(faulty("hang in a publish"))
+
+    def told(message):
+        return any(
+            status.level == DiagnosticStatus.ERROR
+            and "the control thread has stood still for" in status.message
+            for status in message.status
+            if status.name.endswith("Control Loop")
+        )
+
+    made.diagnostics.wait(told)
+    assert "no command can be sent" in made.operator.trigger(f"{CONTROL}/estop")
+    made.controller.send_signal(signal.SIGTERM)
+    assert made.controller.wait(PATIENCE) == 0, made.logs()
+    assert "no command can be sent" in made.controller.output()

@@ -66,3 +66,14 @@ def test_every_topic_of_a_robot_is_remapped_before_the_controller_is_started():
     assert set(context.launch_configurations["ros_remaps"]) == {
         (topic, f"my/{name}") for name, (topic, _) in robot.TOPICS.items()
     }
+
+
+def test_the_controller_is_activated_by_the_launch_once_and_never_again():
+    from launch.actions import RegisterEventHandler
+    from launch_ros.event_handlers import OnStateTransition
+
+    entities = load("controller").generate_launch_description().entities
+    handlers = [e.event_handler for e in entities if isinstance(e, RegisterEventHandler)]
+    waiting = [h for h in handlers if isinstance(h, OnStateTransition)]
+    (activating,) = (h for h in waiting if not any("LogInfo" in str(type(e)) for e in h.entities))
+    assert activating.handle_once

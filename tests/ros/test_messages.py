@@ -13,6 +13,7 @@ from hebb_controller.errors import MessageError, ParameterError
 from hebb_controller.node import parameters
 from hebb_controller.node.conversions import ReadingAssembler, joint_command, nanoseconds
 from hebb_controller.node.output import check_output
+from hebb_controller.observation import Channel, Observer
 from hebb_controller.safety import damp_command
 from hebb_controller.signals import Command, Mode
 
@@ -76,6 +77,25 @@ def test_unpaired_readings_are_of_the_latest_and_as_old_as_their_oldest_part(rob
     sample = assembler.add_imu(imu(STAMP + 7), 4.0)
     assert sample.reading.received == 1.0
     assert sample.stamp == STAMP + 9
+
+
+def test_velocities_are_made_of_positions_by_the_stamps_of_the_joints_not_of_the_imu(robot):
+    """An imu of 200 Hz beside two publishers of joints, 50 Hz and late: every joint turns at 1 rad/s."""
+    estimated = replace(robot, velocity_cutoff=8.0)
+    assembler = ReadingAssembler(estimated, paired=False)
+    observer = Observer((Channel("joint_velocity", 1.0, 5.0),), estimated)
+    parts = robot.joint_names[:6], robot.joint_names[6:]
+    for tick in range(400):
+        now = 5_000_000 * tick  # ns
+        sample = assembler.add_imu(imu(now), now * 1e-9)
+        if tick % 4 == 1:
+            for lag, names in zip((3_000_000, 9_000_000), parts, strict=True):
+                message = joints(names, now - lag)
+                message.position = [(now - lag) * 1e-9] * len(names)
+                assembler.add_joint_states(message, now * 1e-9)
+        if sample is not None and tick % 4 == 3:
+            told = observer.observe(sample.reading, robot.default)
+    np.testing.assert_allclose(told, 1.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize("field", ["position", "velocity"])

@@ -63,6 +63,7 @@ def test_each_state_commands_what_the_table_says(held, rule_file, sha256):
         ("rule_file", "", "rule_file is not set"),
         ("robot", "a2", "Shipped: a1"),
         ("sensor_timeout", LATE + 0.1, "max_reading_age"),
+        ("sensor_timeout", 0.03, "at least two periods of the commands, 0.04 s"),
         ("lock_step", True, "needs tick_source sensor"),
         ("command_rate", 120.0, "whole multiple"),
     ],

@@ -1,10 +1,8 @@
 """The control loop's phases, without ROS, threads or clocks."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from driven import TIMEOUT, Driven, loaded, sample
+from driven import TIMEOUT, Driven, loaded
 
 from hebb_controller.node.values import Phase
 from hebb_controller.robot import load_robot

@@ -1,7 +1,5 @@
 """How the control loop brings a robot to its default pose, and what it makes of one that does not come along."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from driven import MS, TIMEOUT, Driven, sample

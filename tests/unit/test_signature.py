@@ -340,7 +340,7 @@ def test_the_node_passes_its_policy_on_to_the_child_process(node, rule, keys, mo
     own = settings(parameters, signature_policy=policy, trusted_key=str(keys[1]))
     loading.load_for_swap(str(rule), own, toy_robot(), cancelled=lambda: False)
     words = noted.read_text().splitlines()
-    assert words[:4] == ["-m", "hebb_controller.cli", "verify", str(rule)]
+    assert words[:4] == ["-c", loading.VALIDATOR, "verify", str(rule)]
     wanted = ["--signature-policy", policy, "--public-key", str(keys[1])]
     assert words[-4:] == wanted if policy != "off" else "--signature-policy" not in words
 

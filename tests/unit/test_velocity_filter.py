@@ -44,6 +44,17 @@ def test_a_stamp_that_does_not_come_later_changes_nothing():
     assert again[0] == pytest.approx(before[0] * math.exp(-RATE * 0.02), rel=1e-9)
 
 
+def test_each_joint_goes_by_its_own_stamps():
+    """One is measured every 20 ms, the other 7 ms later and then not again."""
+    estimate, alone = VelocityFilter(CUTOFF), VelocityFilter(CUTOFF)
+    for tick in range(8):
+        first, second = 0.02 * tick, 0.02 * min(tick, 4) + 0.007
+        both = estimate.update(np.array([first, 2.0 * second]), np.array([first, second]))
+        assert both[0] == alone.update(np.array([first]), first)[0]
+    wanted = 2.0 * (1.0 - math.exp(-RATE * 0.08))
+    assert both[1] == pytest.approx(wanted, rel=1e-6)
+
+
 def test_a_reset_forgets_speed_and_position():
     estimate = VelocityFilter(CUTOFF)
     estimate.update(np.zeros(1), 0.0)
