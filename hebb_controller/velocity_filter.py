@@ -45,11 +45,10 @@ class VelocityFilter:
             return self._velocity
         last, since = self._before
         # Stamps on a wire are whole nanoseconds: the difference is the same there and here.
-        step = np.round((stamps - since) * 1e9) * 1e-9
+        step = np.maximum(np.round((stamps - since) * 1e9) * 1e-9, 0.0)
         new = step > 0.0
         with np.errstate(over="ignore"):
             speed = np.clip((position - last) / np.where(new, step, 1.0), -MAX_SPEED, MAX_SPEED)
-        change = -np.expm1(-self._rate * step) * (speed - self._velocity)
-        self._velocity = np.where(new, self._velocity + change, self._velocity)
+        self._velocity = self._velocity - np.expm1(-self._rate * step) * (speed - self._velocity)
         self._before = np.where(new, position, last), np.where(new, stamps, since)
         return self._velocity
