@@ -64,7 +64,7 @@ class Safety:
         ):
             return LimitReport(Limit.FINITE, "a sensor value is not finite")
         norm = _norm2(reading.orientation)
-        if not 0.98 <= norm <= 1.02:
+        if not _is_rotation(norm):
             return LimitReport(Limit.FINITE, f"the orientation has norm² {norm:.3g}, not 1")
         age = now - reading.received
         if not -1e-9 <= age <= self._robot.safety.max_reading_age:
@@ -82,7 +82,7 @@ class Safety:
             orientation: (4,) quaternion xyzw.
         """
         upright = -projected_gravity(orientation)[2]
-        if upright < self._min_gravity and 0.98 <= _norm2(orientation) <= 1.02:
+        if upright < self._min_gravity and _is_rotation(_norm2(orientation)):
             tilt = math.acos(max(-1.0, min(1.0, upright)))
             return LimitReport(
                 Limit.TILT,
@@ -153,6 +153,10 @@ def _norm2(orientation: FloatArray) -> float:
     x, y, z, w = orientation.tolist()
     norm: float = x * x + y * y + z * z + w * w
     return norm
+
+
+def _is_rotation(norm2: float) -> bool:
+    return 0.98 <= norm2 <= 1.02
 
 
 def _finite(*arrays: FloatArray) -> bool:

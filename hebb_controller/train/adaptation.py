@@ -242,10 +242,9 @@ def adaptation(
 
 def _kept(seeds: Sequence[FloatArray], arm: str, rng: np.random.Generator) -> Kept:
     ours, base = ARMS.index(arm), ARMS.index(BASE[arm])
-    played = [seed[np.isfinite(seed[:, ours, 0])] for seed in seeds]
-    played = [seed for seed in played if len(seed)]
+    played = [seed for seed in seeds if np.isfinite(seed[:, ours, 0]).any()]
     soon, late = (_share([p[:, [ours, base], column] for p in played], rng) for column in (1, 2))
-    return Kept(sum(len(seed) for seed in played), soon, late)
+    return Kept(sum(int(np.isfinite(seed[:, ours, 0]).sum()) for seed in played), soon, late)
 
 
 def _share(pairs: Sequence[FloatArray], rng: np.random.Generator) -> Estimate | None:
@@ -253,5 +252,6 @@ def _share(pairs: Sequence[FloatArray], rng: np.random.Generator) -> Estimate | 
 
     if not pairs:
         return None
-    ours, base = np.mean([p.mean(axis=0) for p in pairs], axis=0)
+    there = [p[np.isfinite(p).all(axis=1)] for p in pairs]
+    ours, base = np.mean([p.mean(axis=0) for p in there], axis=0)
     return Estimate(float(ours / base), *ratio_interval(pairs, rng)) if base >= STANDS else None

@@ -31,6 +31,24 @@ def wilson_interval(
     return float(interval.low), float(interval.high)
 
 
+def share_interval(
+    seeds: Sequence[Sequence[bool]], rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return the interval of a share: Wilson's, and with several training seeds at least the bootstrap's.
+
+    Args:
+        seeds: per training seed whether it happened in each episode, the same episodes for all.
+        rng: draws.
+    """
+    every = [happened for seed in seeds for happened in seed]
+    low, high = wilson_interval(sum(every), len(every))
+    if len(seeds) > 1:
+        columns = [np.asarray(seed, dtype=np.float64)[:, None] for seed in seeds]
+        least, most = percentile_interval(bootstrap_means(columns, rng)[:, 0])
+        low, high = min(low, least), max(high, most)
+    return low, high
+
+
 @dataclass(frozen=True)
 class Survival:
     """A Kaplan–Meier curve.
@@ -90,27 +108,38 @@ def permutation_p(ours: Sequence[float], theirs: Sequence[float]) -> float:
 def bootstrap_means(
     seeds: Sequence[FloatArray], rng: np.random.Generator, *, resamples: int = RESAMPLES
 ) -> FloatArray:
-    """Return (resamples, k) means of a hierarchical bootstrap.
+    """Return (at most resamples, k) means of a crossed bootstrap.
 
-    Training seeds are drawn with replacement, then episodes within each; columns stay together, so
+    Training seeds and episodes are drawn with replacement, each for itself: all training seeds go
+    through the same episodes, so a hard one is hard for all. Columns stay together, so
     what was measured on the same episodes is compared pairwise. Every training seed weighs the same.
 
     Args:
-        seeds: per training seed (episodes, k) numbers.
+        seeds: per training seed (episodes, k) numbers, in the same order of episodes; a row with NaN is
+            an episode that this seed has no number of. Every seed has one row at least.
         rng: draws.
-        resamples: how often.
+        resamples: how often; those in which nobody has a number are left out.
 
-    Source: Davison & Hinkley 1997, §3.8.
+    Source: Owen 2007, "The pigeonhole bootstrap": with effects of both, its variance is not too small.
     """
+    if len(seeds) == 1:
+        seeds = [seeds[0][np.isfinite(seeds[0]).all(axis=1)]]
+    count = len(seeds[0])
     drawn = rng.integers(len(seeds), size=(resamples, len(seeds)))
+    episodes = rng.integers(count, size=(resamples, count))
+    times = np.zeros_like(episodes)
+    np.add.at(times, (np.arange(resamples)[:, None], episodes), 1)
     means = np.empty((*drawn.shape, seeds[0].shape[1]))
     for number, rows in enumerate(seeds):
-        here = drawn == number
-        episodes = rng.integers(len(rows), size=(int(here.sum()), len(rows)))
-        counts = np.zeros_like(episodes)
-        np.add.at(counts, (np.arange(len(counts))[:, None], episodes), 1)
-        means[here] = counts @ rows / len(rows)
-    averages: FloatArray = means.mean(axis=1)
+        there = np.isfinite(rows).all(axis=1)
+        total = times @ there
+        sums = times @ np.where(there[:, None], rows, 0.0)
+        means[:, number] = np.where(total, sums.T / np.maximum(total, 1), np.nan).T
+    picked = np.take_along_axis(means, drawn[:, :, None], axis=1)
+    known = np.isfinite(picked).all(axis=2)
+    some = known.any(axis=1)
+    sums = np.where(known[:, :, None], picked, 0.0).sum(axis=1)
+    averages: FloatArray = sums[some] / known.sum(axis=1)[some, None]
     return averages
 
 
@@ -129,7 +158,7 @@ def ratio_interval(
     """Return the bootstrap interval of a ratio of means.
 
     Args:
-        seeds: per training seed (episodes, 2) numerator and denominator.
+        seeds: per training seed (episodes, 2) numerator and denominator, as of :func:`bootstrap_means`.
         rng: draws.
         resamples: how often.
     """

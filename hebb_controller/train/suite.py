@@ -176,14 +176,14 @@ class Cell:
         Args:
             rng: for the bootstrap.
         """
-        from .statistics import kaplan_meier, ratio_interval, wilson_interval
+        from .statistics import kaplan_meier, ratio_interval, share_interval
 
         every = self.outcomes
         speeds = self.speeds()
         kept = retained_speed(every, asked=self.asked)
         low, high = (None, None) if kept is None else ratio_interval(speeds, rng)
-        falls = sum(o.fallen for o in every)
-        fall_low, fall_high = wilson_interval(falls, len(every))
+        falls = [[o.fallen for o in seed] for seed in self.seeds]
+        fall_low, fall_high = share_interval(falls, rng)
         return {
             "scenario": self.scenario,
             "controller": self.controller,
@@ -199,6 +199,7 @@ class Cell:
             "fall_rate": fall_rate(every),
             "fall_low": fall_low,
             "fall_high": fall_high,
+            "fall_rate_by_seed": [fall_rate(seed) for seed in self.seeds],
             "speed_after_by_seed": [float(seed[:, 0].mean()) for seed in speeds],
             "retained_by_seed": [retained_speed(seed, asked=self.asked) for seed in self.seeds],
         }

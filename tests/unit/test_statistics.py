@@ -14,6 +14,7 @@ from hebb_controller.train.statistics import (
     percentile_interval,
     permutation_p,
     ratio_interval,
+    share_interval,
     wilson_interval,
 )
 
@@ -72,16 +73,32 @@ def test_the_permutation_p_counts_every_way_to_deal_the_numbers():
 
 
 def test_the_bootstrap_varies_as_theory_says():
-    # Two stages with replacement: Var = (variance of the seeds' means + mean variance within / E) / S
+    """Two factors, drawn with replacement: the variance given the seeds drawn, and that of its mean."""
     rng = np.random.default_rng(1)
-    seeds = [rng.normal(centre, 1.0, (20, 1)) for centre in (0.0, 1.0, 3.0)]
-    between = np.var([s.mean() for s in seeds])
-    within = np.mean([s.var() for s in seeds])
+    hard = rng.normal(0.0, 0.7, 20)  # of an episode, for all seeds
+    table = np.array([rng.normal(centre, 1.0, 20) + hard for centre in (0.0, 1.0, 3.0)])
+    n_seeds, n_episodes = table.shape
+    between = table.mean(axis=1).var() / n_seeds
+    shared, each = table.mean(axis=0).var(), table.var(axis=1).mean()
+    within = ((1 - 1 / n_seeds) * shared + each / n_seeds) / n_episodes
+    seeds = [row[:, None] for row in table]
     means = bootstrap_means(seeds, np.random.default_rng(2), resamples=20_000)
     assert means.shape == (20_000, 1)
     # the variance of 20,000 draws is off by √(2/20000) = 1 % (one standard deviation)
-    assert means.var() == pytest.approx((between + within / 20) / 3, rel=0.05)
-    assert means.mean() == pytest.approx(np.mean([s.mean() for s in seeds]), abs=0.03)
+    assert means.var() == pytest.approx(between + within, rel=0.05)
+    assert means.mean() == pytest.approx(table.mean(), abs=0.03)
+
+
+def test_episodes_that_are_hard_for_all_seeds_are_not_taken_for_as_many_as_there_are_seeds():
+    """How often the interval of 100 experiments holds the truth, 0; drawn within each seed it is 62."""
+    rng = np.random.default_rng(4)
+    held = 0
+    for _ in range(100):
+        hard = rng.normal(0.0, 0.3, 40)
+        seeds = [(rng.normal(0.0, 0.1, 40) + hard)[:, None] for _ in range(5)]
+        low, high = percentile_interval(bootstrap_means(seeds, rng, resamples=400)[:, 0])
+        held += low < 0.0 < high
+    assert held >= 88  # of 95 expected: √(100·0.95·0.05) = 2.2
 
 
 def test_the_bootstrap_keeps_the_columns_of_an_episode_together():
@@ -100,9 +117,35 @@ def test_one_training_seed_leaves_only_the_episodes_to_vary():
 
 
 def test_every_training_seed_weighs_the_same_however_many_episodes_it_has():
-    seeds = [np.zeros((100, 1)), np.ones((10, 1))]
-    means = bootstrap_means(seeds, np.random.default_rng(0), resamples=4000)
+    few = np.where(np.arange(100)[:, None] < 10, 1.0, np.nan)
+    means = bootstrap_means([np.zeros((100, 1)), few], np.random.default_rng(0), resamples=4000)
     assert means.mean() == pytest.approx(0.5, abs=0.025)
+
+
+def test_episodes_without_a_number_are_not_there():
+    rows = np.random.default_rng(3).normal(size=(12, 2))
+    holes = np.full((15, 2), np.nan)
+    holes[[0, 2, 3, 5, 6, 7, 8, 9, 11, 12, 13, 14]] = rows
+    one, other = (bootstrap_means([t], np.random.default_rng(5)) for t in (rows, holes))
+    assert one.tobytes() == other.tobytes()
+    rare = np.full((15, 2), np.nan)
+    rare[4] = 7.0, 8.0
+    some = bootstrap_means([rare, rare], np.random.default_rng(5))
+    assert np.unique(some, axis=0).tolist() == [[7.0, 8.0]]
+    # an episode is drawn in 1 − (14/15)^15 = 0.645 of the resamples
+    assert len(some) == pytest.approx(0.645 * 2000, rel=0.1)
+
+
+def test_the_interval_of_a_share_knows_that_training_seeds_differ():
+    alike = [[True] * 4 + [False] * 16] * 5
+    rng = np.random.default_rng(0)
+    assert share_interval(alike[:1], rng) == wilson_interval(4, 20)
+    apart = [[True] * 20, *[[False] * 20] * 4]
+    low, high = share_interval(apart, rng)
+    assert low == 0.0  # the one that always falls may not be drawn
+    assert high > wilson_interval(20, 100)[1]
+    never = [[False] * 20] * 5
+    assert share_interval(never, rng) == wilson_interval(0, 100)
 
 
 def test_the_same_generator_gives_the_same_bits():
