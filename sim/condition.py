@@ -54,13 +54,17 @@ class Condition:
     def changes(self, period: float) -> dict[int, tuple[tuple[Damage, ...], bool]]:
         """Return tick -> (all damages in force from then on, whether any is not background).
 
+        What lasts for less than a tick is in force for one.
+
         Args:
             period: of a tick, s.
         """
         spans = [
             (
                 round(spell.onset / period),
-                math.inf if math.isinf(spell.healed) else round(spell.healed / period),
+                math.inf
+                if math.isinf(spell.healed)
+                else max(round(spell.healed / period), round(spell.onset / period) + 1),
                 spell.damages,
             )
             for spell in (Spell(self.damages, self.onset, self.healed), *self.spells)

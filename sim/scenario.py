@@ -146,6 +146,8 @@ class _Parser:
             if word not in EVERY:
                 self._fail(every, f"any '{word}' is unknown. Known: {', '.join(EVERY)}.")
             found = self._robot.legs if word == "leg" else self._robot.joint_names
+            if not found:
+                self._fail(every, f"robot '{self._robot.name}' has no {word}.")
             return Choice(tuple(found))
         options = self._distribution(node, "choice")
         if options is not None:

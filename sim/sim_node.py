@@ -111,8 +111,13 @@ class SimNode(Node):
         if values["scenario"]:
             scenario = load_scenario(values["scenario"], self.robot)
             condition = scenario.draw(np.random.default_rng((self._seed, 2)))
+            if condition.turn:
+                raise ParameterError(
+                    f"scenario '{values['scenario']}': has a turn, of which nobody tells a controller "
+                    f"over ROS. Leave it out."
+                )
         self._changes = condition.changes(TICK_PERIOD)
-        self._scheduled: tuple[Damage, ...] = ()
+        self._scheduled: tuple[Damage, ...] = self._changes[0][0]
         self._receiver = Receiver(self.robot, timeout=values["command_timeout"])
         self._arrived = threading.Condition()
         self._damped = True  # until the first command
@@ -161,6 +166,9 @@ class SimNode(Node):
 
     def _simulate(self, world: World) -> None:
         reading = world.reset(np.random.default_rng((self._seed, 0)))
+        if in_force := self._scheduled + self._damages:
+            world.damage(in_force)
+            reading = world.sense()
         period = world.tick_period
         step = period / self._factor if self._factor else 0.0
         deadline = time.monotonic()

@@ -277,6 +277,7 @@ class World:
         state = self._stage.state()
         stage.clear()
         stage.place(state)
+        stage.keep_ground_under(state.position)
         if any(stage.shortened.get(j, 1.0) > left for j, left in self._stage.shortened.items()):
             stage.lift_out_of_the_ground()
         self._enter(stage)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import HebbError
 from ..train.executor import TaskRunner, local_processes
 from ..train.suite import Source
 
@@ -55,6 +56,8 @@ def walk_episodes(
         from ..mcap_file import check_name
 
         check_name(Path(record))
+        if not source.is_rule:
+            raise HebbError(f"{source.text}: only what a rule file does can be recorded.")
     source()  # fails here, once, if it does not fit
     groups: dict[str, list[Condition]] = {"": [Condition(duration)] * episodes}
     for kind in DAMAGE_KINDS if damage_episodes else ():
@@ -131,6 +134,10 @@ def _damages(kind: str, robot: str, count: int) -> list[tuple[object, ...]]:
 
     spec = load_robot(robot)
     legs = list(spec.legs)
+    if not legs:
+        raise HebbError(
+            f"robot '{robot}' has no legs to damage. Add --damage-episodes 0, or state its legs."
+        )
     return [parse_damages(f"{legs[i % len(legs)]}:{kind}", spec) for i in range(count)]
 
 

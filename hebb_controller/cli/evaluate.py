@@ -13,6 +13,7 @@ import numpy as np
 from click.core import ParameterSource
 
 from ..errors import HebbError
+from ..train.adaptation import STANDS
 from ..train.suite import Source
 from .episodes import DAMAGE_ONSET, walk_episodes
 from .options import FiniteRange, example, json_option, robot_option, workers_option
@@ -240,7 +241,7 @@ def _report(
             "episodes": len(group),
             "speed_before": before,
             "speed_after": after,
-            "retained_speed": after / before if before > 0 else None,
+            "retained_speed": after / before if before >= STANDS else None,
             "fall_rate": float(np.mean([record.fallen for record in group])),
         }
     report["damage"] = damage

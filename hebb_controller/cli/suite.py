@@ -271,7 +271,10 @@ def _scrambled(contenders: Sequence[Contender]) -> list[Contender]:
     for contender in contenders:
         sources = [f for f in contender.factories if isinstance(f, Source) and f.is_plastic]
         for how in ("random", "shuffled") if sources else ():
-            rules = [Scrambled(s.text, s.robot, how, seed) for seed, s in enumerate(sources)]
+            rules = [
+                Scrambled(s.text, s.robot, how, seed, s.plasticity_gain)
+                for seed, s in enumerate(sources)
+            ]
             found.append(Contender(f"{contender.name} ({how})", rules))
     return found
 

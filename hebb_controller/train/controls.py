@@ -174,17 +174,21 @@ class Scrambled:
         robot: name of the robot spec.
         how: ``random`` or ``shuffled``; see :func:`scrambled`.
         seed: of the randomness.
+        plasticity_gain: factor on every weight change.
     """
 
     path: str
     robot: str
     how: str
     seed: int
+    plasticity_gain: float = 1.0
 
     def __call__(self) -> Controller:
         """Return a new controller."""
         rule = scrambled(load_rule(self.path), self.how, np.random.default_rng(self.seed))
-        return controller_for(rule, load_robot(self.robot))
+        controller = controller_for(rule, load_robot(self.robot))
+        controller.runtime.plasticity_gain = self.plasticity_gain
+        return controller
 
 
 def scrambled(rule: Rule, how: str, rng: np.random.Generator) -> Rule:

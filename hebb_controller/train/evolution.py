@@ -182,7 +182,17 @@ class Evolution:
         }
 
     def restore(self, generation: int, arrays: dict[str, npt.NDArray[np.float32]]) -> None:
-        """Continue where :meth:`arrays` was taken."""
+        """Continue where :meth:`arrays` was taken.
+
+        Raises:
+            TrainingError: an array is of another shape; nothing is changed then.
+        """
+        for name, array in arrays.items():
+            if array.shape != self.mean.shape:
+                raise TrainingError(
+                    f"the checkpoint's '{name}' has shape {array.shape}, not {self.mean.shape}: it is "
+                    f"damaged, or of another version. Name another --out."
+                )
         self.generation = generation
         with torch.no_grad():
             self._parameter.copy_(torch.from_numpy(arrays["mean"]))

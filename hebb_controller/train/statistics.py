@@ -131,16 +131,15 @@ def bootstrap_means(
     np.add.at(times, (np.arange(resamples)[:, None], episodes), 1)
     means = np.empty((*drawn.shape, seeds[0].shape[1]))
     for number, rows in enumerate(seeds):
-        there = np.isfinite(rows).all(axis=1)
-        total = times @ there
-        sums = times @ np.where(there[:, None], rows, 0.0)
-        means[:, number] = np.where(total, sums.T / np.maximum(total, 1), np.nan).T
+        there = np.isfinite(rows.sum(axis=1, keepdims=True))
+        total = times @ there[:, 0]
+        sums = times @ np.where(there, rows, 0.0)
+        means[:, number] = np.where(total > 0, sums.T / np.maximum(total, 1), np.nan).T
     picked = np.take_along_axis(means, drawn[:, :, None], axis=1)
-    known = np.isfinite(picked).all(axis=2)
-    some = known.any(axis=1)
-    sums = np.where(known[:, :, None], picked, 0.0).sum(axis=1)
-    averages: FloatArray = sums[some] / known.sum(axis=1)[some, None]
-    return averages
+    known = np.isfinite(picked).all(axis=2, keepdims=True)
+    sums, parts = np.where(known, picked, 0.0).sum(axis=1), known.sum(axis=1)
+    averages: FloatArray = sums / np.maximum(parts, 1)
+    return averages[np.flatnonzero(parts)]
 
 
 def percentile_interval(

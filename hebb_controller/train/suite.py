@@ -18,7 +18,7 @@ from typing import Generic
 import numpy as np
 
 from ..controller import Controller, controller_for
-from ..errors import HebbError
+from ..errors import ContractError, HebbError
 from ..robot import FloatArray, RobotSpec, load_robot
 from ..rule_file import load_rule
 from .baseline_file import SUFFIX, load_baseline
@@ -59,11 +59,14 @@ class Source:
         return Path(self.text).exists() or not _FACTORY.fullmatch(self.text)
 
     @property
+    def is_rule(self) -> bool:
+        """Whether it is a rule file."""
+        return self.is_file and not self.text.endswith(SUFFIX)
+
+    @property
     def is_plastic(self) -> bool:
         """Whether it is a rule file with coefficients."""
-        if not self.is_file or self.text.endswith(SUFFIX):
-            return False
-        return load_rule(self.text).header.kind != "static"
+        return self.is_rule and load_rule(self.text).header.kind != "static"
 
     def __call__(self) -> Controller:
         """Return a new controller.
@@ -75,13 +78,28 @@ class Source:
         """
         spec = load_robot(self.robot)
         if not self.is_file:
-            controller = _factory(self.text)(spec)
+            controller = _made(self.text, spec)
         elif self.text.endswith(SUFFIX):
             controller = baseline_controller(load_baseline(self.text), spec)
         else:
-            controller = controller_for(load_rule(self.text), spec)
+            rule = load_rule(self.text)
+            try:
+                controller = controller_for(rule, spec)
+            except ContractError as error:
+                raise ContractError(f"{self.text}: {error}") from error
         controller.runtime.plasticity_gain = self.plasticity_gain
         return controller
+
+
+def _made(text: str, robot: RobotSpec) -> Controller:
+    try:
+        controller = _factory(text)(robot)
+    except TypeError as error:
+        raise HebbError(f"{text}: is no factory(robot) -> Controller: {error}.") from error
+    if not isinstance(controller, Controller):
+        kind = type(controller).__name__
+        raise HebbError(f"{text}: is no factory(robot) -> Controller: it returned a {kind}.")
+    return controller
 
 
 def _factory(text: str) -> Callable[[RobotSpec], Controller]:

@@ -100,6 +100,7 @@ class Trainer(Generic[C]):
         directory: where the log and the checkpoint go; made if it does not exist.
         start: (size,) where the mean begins; None for the genome's own start.
         body: the robot; a run is not continued with another of the same name.
+        revision: of the code, for the record.
         resume: whether to continue what is there.
 
     Raises:
@@ -116,9 +117,12 @@ class Trainer(Generic[C]):
         *,
         start: Array | None = None,
         body: RobotSpec | None = None,
+        revision: str = "",
         resume: bool = False,
     ) -> None:
         self.spec = spec
+        self.revisions: tuple[str, ...] = (revision,)
+        """Of the code that the run has been under, the present one last."""
         stages = range(len(spec.stages))
         samples = [[conditions(stage, draw) for draw in range(SAMPLES)] for stage in stages]
         self._digests: dict[str, Json] = {
@@ -137,7 +141,7 @@ class Trainer(Generic[C]):
         self.seconds = 0.0
         if resume:
             self._continue()
-        elif (directory / LOG_NAME).exists():
+        elif (directory / CHECKPOINT_NAME).exists() or _lines(directory / LOG_NAME)[1:]:
             raise TrainingError(
                 f"{directory}: holds a run already. Add --resume to continue it, "
                 f"or name another --out."
@@ -243,9 +247,11 @@ class Trainer(Generic[C]):
         try:
             yield
         except OSError as error:
+            held = (self._directory / CHECKPOINT_NAME).is_file()
+            mend = "What its checkpoint holds is safe: mend this, and add --resume." if held else ""
             raise TrainingError(
-                f"{self._directory}: cannot be written to: {error.strerror}. What its checkpoint "
-                f"holds is safe: mend this, and add --resume."
+                f"{self._directory}: cannot be written to: {error.strerror}. "
+                f"{mend or 'Mend this, or name another --out.'}"
             ) from error
 
     def _save(self) -> None:
@@ -258,6 +264,7 @@ class Trainer(Generic[C]):
                 "progress": self.progress.document(),
                 "ticks": self.ticks,
                 "seconds": self.seconds,
+                "revisions": list(self.revisions),
             },
         )
 
@@ -310,13 +317,21 @@ class Trainer(Generic[C]):
         self.progress = Progress.from_document(document["progress"])
         self.ticks = int(str(document["ticks"]))
         self.seconds = float(str(document["seconds"]))
+        before = document.get("revisions", [])
+        assert isinstance(before, list)  # noqa: S101 - written by _save
+        now = self.revisions[-1]
+        self.revisions = (*(str(r) for r in before), *([now] if before[-1:] != [now] else ()))
 
     def _shorten_log(self) -> None:
         """Drop what a run that was killed has logged of a generation that no checkpoint holds."""
         log, generation = self._directory / LOG_NAME, self.evolution.generation
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+        lines = _lines(log)
         if len(lines) > generation:
             partial = log.with_name(f".{log.name}.partial")
             with self._writing():
                 partial.write_text("\n".join((*lines[:generation], "")), encoding="utf-8")
                 partial.replace(log)
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8").splitlines() if log.is_file() else []

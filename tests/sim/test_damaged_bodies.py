@@ -110,6 +110,23 @@ def test_a_leg_is_shortened_and_made_whole_where_it_is(world, command, wiggle):
     assert 0.22 < world.base().position[2] < 0.26
 
 
+def test_a_leg_that_grows_back_far_away_lifts_the_robot_as_it_does_at_the_start(world, command):
+    heights = []
+    for x in (0.0, 150.0):
+        stand(world, command, 25)
+        _, orientation = pybullet.getBasePositionAndOrientation(world._body, world._client)
+        z = world.base().position[2]
+        pybullet.resetBasePositionAndOrientation(world._body, [x, 0, z], orientation, world._client)
+        world.step(command())
+        damage(world, "FR:shortened:0.25")
+        for _ in range(8):
+            world.step(command())
+        lame = world.base().position[2]
+        damage(world, "none")
+        heights.append(world.base().position[2] - lame)
+    assert min(heights) > 0.01
+
+
 def test_there_are_never_many_stages(world, command):
     stand(world, command, 1)
     for i in range(2 * MAX_STAGES):

@@ -191,3 +191,43 @@ def test_options_of_the_other_use_are_refused(hebb, rule_path, options, words):
     assert (code, output) == (2, "")
     assert words in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        ("examples.own_controller:Trot", "is no factory(robot) -> Controller"),
+        ("os:strerror", "is no factory(robot) -> Controller"),
+        ("builtins:repr", "it returned a str"),
+        ("os:curdir", "is no factory(robot) -> Controller"),
+    ],
+)
+def test_what_is_no_factory_is_one_line(hebb, root, factory, words):
+    code, _, errors = hebb("evaluate", factory, "--episodes", 1)
+    one_error(code, errors, words)
+
+
+def test_what_cannot_be_recorded_is_said_before_anything_is_run(hebb, root, tmp_path):
+    record = ("--record", tmp_path / "run.mcap")
+    code, output, errors = hebb("evaluate", "examples.own_controller:trot", *record)
+    one_error(code, errors, "examples.own_controller:trot: only what a rule file does")
+    assert not output
+
+
+def test_a_robot_without_legs_is_not_damaged(hebb, rule_path, tmp_path):
+    document = yaml.safe_load((share_dir() / "config" / "robots" / "a1.yaml").read_text())
+    document["legs"] = {}
+    document.pop("mirror", None)
+    path = tmp_path / "bare.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    code, _, errors = hebb("evaluate", rule_path, "--robot", path, "--episodes", 1)
+    one_error(code, errors, "has no legs to damage. Add --damage-episodes 0")
+
+
+def test_ctrl_c_is_exit_code_130(hebb, rule_path, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    module = sys.modules["hebb_controller.cli.evaluate"]
+    monkeypatch.setattr(module, "walk_episodes", stopped)
+    assert hebb("evaluate", rule_path) == (130, "", "Stopped.\n")

@@ -208,6 +208,61 @@ def test_another_network_is_trained_in_the_place_of_the_presets_rule(
     one_error(code, errors, "started with other options")
 
 
+def test_a_finished_run_that_is_resumed_keeps_its_rule_and_where_it_came_from(
+    hebb, small, tmp_path, monkeypatch
+):
+    out = tmp_path / "run"
+    path = out / "rule.rule.safetensors"
+    module = sys.modules["hebb_controller.cli.train"]
+    export = sys.modules["hebb_controller.cli.export"]
+    measure = export.with_measurements
+    monkeypatch.setattr(module, "_revision", lambda: "one")
+
+    def stopped(rule, robot):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "with_measurements", stopped)
+    code, _, errors = hebb("train", "--out", out, "--workers", 1)
+    assert code == 130
+    assert "Not measured: stopped." in errors
+    assert load_rule(path).golden is None
+    monkeypatch.setattr(export, "with_measurements", measure)
+    assert hebb("train", "--out", out, "--workers", 1, "--resume")[0] == 0
+    kept = path.read_bytes()
+    assert load_rule(path).golden is not None
+    monkeypatch.setattr(module, "_revision", lambda: "two")
+    monkeypatch.setattr(export, "with_measurements", stopped)
+    code, _, errors = hebb("train", "--out", out, "--workers", 1, "--resume")
+    assert code == 0, errors
+    assert "as it was" in errors
+    assert path.read_bytes() == kept
+
+
+def test_a_run_says_under_which_revisions_it_has_been(hebb, small, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    module = sys.modules["hebb_controller.cli.train"]
+    words = ("train", "--out", out, "--workers", 1, "--network", "static")
+    for revision, generations in (("one", 1), ("one", 2), ("two", 3), ("two", 4)):
+        monkeypatch.setattr(module, "_revision", lambda revision=revision: revision)
+        resume = ("--resume",) if generations > 1 else ()
+        code, _, errors = hebb(*words, "--generations", generations, *resume)
+        assert code == 0, errors
+        assert ("under the revisions one, two." in errors) == (revision == "two")
+    provenance = load_rule(out / "rule.rule.safetensors").header.provenance
+    assert provenance["revision"] == "two"
+    assert provenance["revisions"] == ["one", "two"]
+
+
+def test_a_log_that_cannot_be_read_costs_the_curve_alone(hebb, small, tmp_path):
+    out = tmp_path / "run"
+    words = ("train", "--out", out, "--workers", 1, "--network", "static")
+    assert hebb(*words)[0] == 0
+    (out / LOG_NAME).write_text("no log\n" * 3, encoding="utf-8")
+    code, _, errors = hebb(*words, "--resume")
+    assert code == 0
+    assert f"No curve: {out}: its log cannot be read" in errors
+
+
 def test_a_run_may_begin_with_a_rule(hebb, small, tmp_path):
     first, on = tmp_path / "first", tmp_path / "on"
     static = ("--network", "static", "--workers", 1)  # of others the end measures more

@@ -275,3 +275,10 @@ def test_a_scrambled_controller_is_made_from_a_file(tmp_path, robot_file):
     one, other, again = (Scrambled(str(path), robot_file, "random", seed)() for seed in (0, 1, 0))
     weights = [run(controller.runtime)[0].tobytes() for controller in (one, other, again)]
     assert weights[0] == weights[2] != weights[1]
+
+
+def test_a_scrambled_rule_changes_its_weights_by_as_much_as_was_asked_for(robot_file, tmp_path):
+    path = tmp_path / "toy.rule.safetensors"
+    save_rule(toy_rule(), path)
+    made = Scrambled(str(path), robot_file, "random", 0, plasticity_gain=0.25)()
+    assert made.runtime.plasticity_gain == 0.25

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,22 @@ def test_changes_come_at_the_ticks_of_their_moments():
         15: ((load, limp, weak), True),
         20: ((load, weak), True),
     }
+
+
+def test_what_lasts_for_less_than_a_tick_is_in_force_for_one():
+    limp = Damage("FR", "limp")
+    assert Condition(3.0, (limp,), 1.0, 1.004).changes(0.02) == {
+        0: ((), False),
+        50: ((limp,), True),
+        51: ((), False),
+    }
+
+
+def test_a_robot_without_legs_cannot_lose_one_of_any(a1):
+    bare = replace(a1, legs={})
+    text = "duration: 9\nbackground: [{part: {any: leg}, kind: limp}]"
+    with pytest.raises(ScenarioError, match=r"mine\.yaml:2: robot 'a1' has no leg"):
+        parse_scenario(text, bare, where="mine.yaml")
 
 
 def test_a_condition_without_damage_changes_nothing():

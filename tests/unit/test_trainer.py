@@ -213,6 +213,22 @@ def test_a_directory_that_holds_a_run_is_not_overwritten(tmp_path, robot_file):
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == kept
 
 
+def test_a_run_whose_first_checkpoint_was_not_written_is_begun_anew(tmp_path, robot_file):
+    whole = train(tmp_path / "whole", robot_file)
+    (tmp_path / "run" / f".{NAME}.partial").mkdir(parents=True)
+    with pytest.raises(TrainingError, match="Mend this, or name another --out") as told:
+        train(tmp_path / "run", robot_file)
+    assert "checkpoint" not in str(told.value)
+    assert len(log(tmp_path / "run")) == 1
+    (tmp_path / "run" / f".{NAME}.partial").rmdir()
+    anew = train(tmp_path / "run", robot_file)
+    assert anew.evolution.mean.tobytes() == whole.evolution.mean.tobytes()
+    assert log(tmp_path / "run") == log(tmp_path / "whole")
+    (tmp_path / "run" / NAME).unlink()  # a log of more than that is not thrown away
+    with pytest.raises(TrainingError, match="holds a run already"):
+        train(tmp_path / "run", robot_file)
+
+
 def test_a_finished_run_may_be_continued_further_than_was_planned(tmp_path, robot_file):
     whole = train(tmp_path / "whole", robot_file, generations=4)
     train(tmp_path / "short", robot_file, generations=2)
@@ -256,6 +272,14 @@ def test_a_damaged_checkpoint_is_one_clear_error(tmp_path, robot_file):
         path.write_bytes(data)
         with pytest.raises(TrainingError, match="not a checkpoint, or damaged"):
             train(tmp_path / "run", robot_file, resume=True)
+
+
+def test_a_checkpoint_of_another_shape_is_one_clear_error(tmp_path, robot_file):
+    train(tmp_path / "run", robot_file, stop=1)
+    arrays, document = load_checkpoint(tmp_path / "run")
+    save_checkpoint(tmp_path / "run", {**arrays, "mean": arrays["mean"][:-1]}, document)
+    with pytest.raises(TrainingError, match=r"the checkpoint's 'mean' has shape \(\d+,\), not"):
+        train(tmp_path / "run", robot_file, resume=True)
 
 
 def test_a_checkpoint_is_read_as_it_was_written(tmp_path):
