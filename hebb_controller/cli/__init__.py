@@ -6,6 +6,7 @@ start quickly, without the optional extras.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import click
@@ -47,13 +48,14 @@ _EXTRAS = {
 
 
 class _Interruptible(click.Group):
-    """Ends with 130 where click would say 1, which is what failed."""
+    """Ends with 130 on Ctrl-C; click's own exit code for it, 1, means here that something failed."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Stopped.", err=True)
+        except (KeyboardInterrupt, click.Abort):
+            with contextlib.suppress(OSError):  # who listened may have ended by the same Ctrl-C
+                click.echo("Stopped.", err=True)
             ctx.exit(130)
 
 

@@ -125,10 +125,9 @@ def train(
         revision=_revision(),
         resume=resume,
     )
-    if len(trainer.revisions) > 1:
-        click.echo(
-            f"The run has been under the revisions {', '.join(trainer.revisions)}.", err=True
-        )
+    if trainer.revisions not in {(), (_revision(),)}:
+        before = ", ".join(trainer.revisions)
+        click.echo(f"The run has been under {before}; this is {_revision()}.", err=True)
     lines = trainer.run(factory)
     if tensorboard:
         lines = with_scalars(lines, out / SCALARS_NAME, done=trainer.evolution.generation)
@@ -290,7 +289,7 @@ def _provenance(
         "command": f"hebb train --preset {preset} --seed {trainer.spec.seed} "
         f"{_end(trainer.spec)} --network {network}",
         "network": network,
-        "revision": trainer.revisions[-1],
+        "revision": trainer.revisions[-1] if trainer.revisions else _revision(),
         **({"revisions": list(trainer.revisions)} if trainer.revisions[1:] else {}),
         "seed": trainer.spec.seed,
         "generations": trainer.evolution.generation,

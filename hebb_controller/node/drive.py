@@ -163,7 +163,8 @@ class Drive:
         phase = loop.status.phase
         unfit = loop.guard.standing(now) if phase is Phase.TO_DEFAULT_POSE else ""
         if heard and phase in (Phase.INACTIVE, Phase.DAMPED):
-            unfit = loop.guard.check(heard, now).detail
+            check = loop.guard.check if phase is Phase.INACTIVE else loop.guard.check_reset
+            unfit = check(heard, now).detail
         return reports.Facts(
             lifecycle,
             self.robot.name,

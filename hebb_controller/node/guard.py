@@ -11,7 +11,7 @@ from .following import Following
 from .values import LoopSettings, Sample
 
 LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
-JOINTS, IMU = "all joints have", "the imu has"
+SENSORS = {"joints": "all joints have", "imu": "the imu has"}
 CONSTANT = 2.0  # s after which a joint that reads the same all the time is worth a warning
 
 
@@ -31,10 +31,9 @@ class Guard:
         self._following = Following(robot, max_step=settings.sensor_timeout)
         self._last: SensorReading | None = None
         self._moved = np.zeros(robot.n_joints, dtype=np.int64)
-        self._joints_changed = self._imu_changed = self._stamp = 0
-        self._frozen = (
-            ""  # what damped the robot since it read the same, until it reads anything else
-        )
+        self._changed = dict.fromkeys(SENSORS, 0)  # stamps, ns
+        self._stamp = 0
+        self._frozen = ""  # the sensors that damped the robot, until they read anything else
         self._advanced = 0.0
         self._beat = -np.inf
 
@@ -85,7 +84,12 @@ class Guard:
         report = self.check(sample, now)
         if report.tripped:
             return report
-        frozen = f"{self._frozen} read the same since" if self._frozen else self.standing(now)
+        frozen = self.standing(now)
+        if self._frozen:
+            frozen = (
+                f"{SENSORS[self._frozen]} read the same since; move the robot a little by hand, or "
+                f"deactivate and activate"
+            )
         return LimitReport(Limit.STALE, frozen) if frozen else NOTHING_ACTED
 
     def check_stall(self, stalled: float) -> LimitReport:
@@ -112,10 +116,8 @@ class Guard:
         """See whether the stamps of the readings go on, and whether what froze reads something new."""
         if sample.stamp != self._stamp:
             self._stamp, self._advanced = sample.stamp, now
-        if self._frozen and self._last is not None:
-            joints, imu = _changed(self._last, sample.reading)
-            if joints if self._frozen == JOINTS else imu:
-                self._frozen = ""
+        if self._last is not None and self._frozen in _changes(self._last, sample.reading):
+            self._frozen = ""
 
     def standing(self, now: float) -> str:
         """Return that one stamp has come again and again for too long, or an empty string."""
@@ -134,20 +136,18 @@ class Guard:
         reading, before = sample.reading, self._last
         self._last = reading
         if before is None:
-            self._moved[:] = self._joints_changed = self._imu_changed = sample.stamp
+            self._moved[:] = sample.stamp
+            self._changed = dict.fromkeys(SENSORS, sample.stamp)
             return NOTHING_ACTED
         self._moved[reading.joint_position != before.joint_position] = sample.stamp
-        joints, imu = _changed(before, reading)
-        if joints:
-            self._joints_changed = sample.stamp
-        if imu:
-            self._imu_changed = sample.stamp
+        self._changed |= dict.fromkeys(_changes(before, reading), sample.stamp)
         limit = self._settings.frozen_timeout
-        for what, since in ((JOINTS, self._joints_changed), (IMU, self._imu_changed)):
+        for sensors, since in self._changed.items():
             still = (sample.stamp - since) * 1e-9
             if limit and still > limit:
-                self._frozen = what
-                return LimitReport(Limit.STALE, f"{what} read the same for {still:.2f} s")
+                self._frozen = sensors
+                text = f"{SENSORS[sensors]} read the same for {still:.2f} s"
+                return LimitReport(Limit.STALE, text)
         standing = self.standing(now)
         return LimitReport(Limit.STALE, standing) if standing else NOTHING_ACTED
 
@@ -174,12 +174,14 @@ class Guard:
         return sample.reading.received if self._settings.lock_step else now
 
 
-def _changed(before: SensorReading, reading: SensorReading) -> tuple[bool, bool]:
-    """Return whether any joint, and whether the imu, reads something else than before."""
-    joints = (reading.joint_position != before.joint_position).any() or (
-        reading.joint_velocity != before.joint_velocity
-    ).any()
-    imu = (reading.orientation != before.orientation).any() or (
-        reading.angular_velocity_base != before.angular_velocity_base
-    ).any()
-    return bool(joints), bool(imu)
+def _changes(before: SensorReading, reading: SensorReading) -> list[str]:
+    """Return which of ``SENSORS`` read something else than before."""
+    fields = {
+        "joints": ("joint_position", "joint_velocity"),
+        "imu": ("orientation", "angular_velocity_base"),
+    }
+    return [
+        sensors
+        for sensors, names in fields.items()
+        if any((getattr(reading, name) != getattr(before, name)).any() for name in names)
+    ]

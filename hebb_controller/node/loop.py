@@ -334,21 +334,30 @@ class ControlLoop:
         return True
 
     def _swap(self, loaded: Loaded, carry: bool) -> None:  # noqa: FBT001 - as it was staged
+        start, blend = self._start_state, self.status.phase is Phase.RUN
+        learned = start is not None or self._has_learned()
+        if start is not None and not blend:  # what the next run would have begun with
+            self.controller.runtime.restore(start)
         self._staged = self._start_state = None
-        blend = self.status.phase is Phase.RUN
-        self._succession.put_in_force(loaded, self._rng(), carry=carry, blend=blend)
-        if carry and not blend:
+        self._succession.put_in_force(loaded, self._rng(), carry=carry, blend=blend, start=start)
+        if carry and learned and not blend:
             self._start_state = self.controller.runtime.state
         self._follow_period()
         self._tell()
 
     def _roll_back(self, reason: str, *, trusted: bool) -> None:
-        self._staged = self._start_state = None
+        self._staged = None
         blend = self.status.phase is Phase.RUN
-        self._succession.roll_back(reason, self._rng(), blend=blend, trusted=trusted)
-        if not blend:
+        self._start_state = self._succession.roll_back(
+            reason, self._rng(), blend=blend, trusted=trusted
+        )
+        if not blend and self._has_learned():
             self._start_state = self.controller.runtime.state
         self._follow_period()
+
+    def _has_learned(self) -> bool:
+        """Return whether the weights are what a run has made of them, and nothing had to mend."""
+        return bool(self.supervisor.measured) and self.supervisor.stage is Stage.PLASTIC
 
     def _follow_period(self) -> None:
         """Tick as the rule in force needs it."""
@@ -381,7 +390,8 @@ class ControlLoop:
                 self._tell()
         elif command.mode is Mode.DAMP and self._stop_command.mode is not Mode.DAMP:
             self._stop_command = command
-            self._tell(reason=f"{report.detail}: {self._action(command)}")
+            if self._settings.can_damp:
+                self._tell(reason=f"{report.detail}: {self._action(command)}")
         return self._stop_command
 
     def _action(self, command: Command) -> str:

@@ -32,7 +32,7 @@ from .values import Loaded
 
 VALIDATION_TIMEOUT = 60.0  # s; it gives way to all else, so busy processors make much of its second
 VALIDATION_NICENESS = 5  # above the node's own: the robot comes first where processors are busy
-# As `python -m hebb_controller.cli`, but nothing is imported from the directory the node was started in.
+# As `python -m hebb_controller.cli`, but modules are not looked for in the working directory first.
 VALIDATOR = (
     "import sys; sys.path = [*filter(None, sys.path)]; from hebb_controller.cli import main; main()"
 )

@@ -64,10 +64,11 @@ class Running:
 
 @dataclass(frozen=True)
 class _Left:
-    """A rule that was left, with the state of its network at that moment."""
+    """A rule that was left, with the state of its network at that moment, and that of its runs to come."""
 
     running: Running
     state: State
+    start: State | None
 
 
 class Succession:
@@ -99,7 +100,13 @@ class Succession:
         return swapped and self._elapsed < self._settings.probation - SLACK
 
     def put_in_force(
-        self, loaded: Loaded, rng: np.random.Generator, *, carry: bool, blend: bool
+        self,
+        loaded: Loaded,
+        rng: np.random.Generator,
+        *,
+        carry: bool,
+        blend: bool,
+        start: State | None,
     ) -> None:
         """Have another rule drive from the next tick on.
 
@@ -108,6 +115,7 @@ class Succession:
             rng: draws its initial weights.
             carry: whether it goes on from the weights of the rule before; the layers must agree.
             blend: whether the robot runs, so that commands have to be mixed.
+            start: what runs of the rule before begin with; None for fresh weights.
         """
         old = self.running
         state = old.controller.runtime.state
@@ -118,7 +126,7 @@ class Succession:
             own = {"initial": runtime.state["initial"]} if evolved else {}
             runtime.restore({**state, **own})
         if not self.on_probation:
-            self._previous = _Left(old, state)
+            self._previous = _Left(old, state, start)
         self._take_over(self._watched(loaded), source=old.controller if blend else None)
         self.state, self.reason = SwapState.PROBATION, ""
         if self._source is not None:
@@ -126,8 +134,8 @@ class Succession:
 
     def roll_back(
         self, reason: str, rng: np.random.Generator, *, blend: bool, trusted: bool
-    ) -> None:
-        """Have the rule drive again that drove before, with the weights that it had.
+    ) -> State | None:
+        """Have the rule drive again that drove before, with the weights that it had; return what its runs begin with.
 
         Args:
             reason: why.
@@ -137,7 +145,7 @@ class Succession:
         """
         previous, old = self._previous, self.running.controller
         if previous is None:
-            return
+            return None
         position = old.last_position
         controller = previous.running.controller
         controller.reset(rng, position)
@@ -146,6 +154,7 @@ class Succession:
         self._take_over(previous.running, source=source)
         self._previous = None
         self.state, self.reason = SwapState.ROLLED_BACK, reason
+        return previous.start
 
     def refusal_to_roll_back(self) -> str:
         """Return why there is no way back, or an empty string."""

@@ -7,6 +7,7 @@ are made where they run, by picklable factories.
 from __future__ import annotations
 
 import importlib
+import inspect
 import itertools
 import re
 import sys
@@ -92,10 +93,12 @@ class Source:
 
 
 def _made(text: str, robot: RobotSpec) -> Controller:
+    factory = _factory(text)
     try:
-        controller = _factory(text)(robot)
-    except TypeError as error:
+        inspect.signature(factory).bind(robot)
+    except (TypeError, ValueError) as error:
         raise HebbError(f"{text}: is no factory(robot) -> Controller: {error}.") from error
+    controller = factory(robot)
     if not isinstance(controller, Controller):
         kind = type(controller).__name__
         raise HebbError(f"{text}: is no factory(robot) -> Controller: it returned a {kind}.")

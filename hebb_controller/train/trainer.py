@@ -121,8 +121,9 @@ class Trainer(Generic[C]):
         resume: bool = False,
     ) -> None:
         self.spec = spec
-        self.revisions: tuple[str, ...] = (revision,)
-        """Of the code that the run has been under, the present one last."""
+        self.revisions: tuple[str, ...] = ()
+        """Of the code, under which generations were run, the last one last."""
+        self._revision = revision
         stages = range(len(spec.stages))
         samples = [[conditions(stage, draw) for draw in range(SAMPLES)] for stage in stages]
         self._digests: dict[str, Json] = {
@@ -247,14 +248,17 @@ class Trainer(Generic[C]):
         try:
             yield
         except OSError as error:
-            held = (self._directory / CHECKPOINT_NAME).is_file()
-            mend = "What its checkpoint holds is safe: mend this, and add --resume." if held else ""
+            if (self._directory / CHECKPOINT_NAME).is_file():
+                mend = "What its checkpoint holds is safe: mend this, and add --resume."
+            else:
+                mend = "Mend this, or name another --out."
             raise TrainingError(
-                f"{self._directory}: cannot be written to: {error.strerror}. "
-                f"{mend or 'Mend this, or name another --out.'}"
+                f"{self._directory}: cannot be written to: {error.strerror}. {mend}"
             ) from error
 
     def _save(self) -> None:
+        if self.revisions[-1:] != (self._revision,):
+            self.revisions += (self._revision,)
         save_checkpoint(
             self._directory,
             self.evolution.arrays(),
@@ -317,10 +321,9 @@ class Trainer(Generic[C]):
         self.progress = Progress.from_document(document["progress"])
         self.ticks = int(str(document["ticks"]))
         self.seconds = float(str(document["seconds"]))
-        before = document.get("revisions", [])
-        assert isinstance(before, list)  # noqa: S101 - written by _save
-        now = self.revisions[-1]
-        self.revisions = (*(str(r) for r in before), *([now] if before[-1:] != [now] else ()))
+        revisions = document.get("revisions", ["unknown"])
+        assert isinstance(revisions, list)  # noqa: S101 - written by _save
+        self.revisions = tuple(map(str, revisions))
 
     def _shorten_log(self) -> None:
         """Drop what a run that was killed has logged of a generation that no checkpoint holds."""

@@ -68,12 +68,22 @@ def test_every_topic_of_a_robot_is_remapped_before_the_controller_is_started():
     }
 
 
-def test_the_controller_is_activated_by_the_launch_once_and_never_again():
-    from launch.actions import RegisterEventHandler
-    from launch_ros.event_handlers import OnStateTransition
+def test_the_controller_is_activated_by_the_launch_once_and_only_if_it_is_configured():
+    from types import SimpleNamespace
+
+    from launch.actions import EmitEvent, OpaqueFunction, RegisterEventHandler
+
+    from launch import LaunchContext
 
     entities = load("controller").generate_launch_description().entities
     handlers = [e.event_handler for e in entities if isinstance(e, RegisterEventHandler)]
-    waiting = [h for h in handlers if isinstance(h, OnStateTransition)]
-    (activating,) = (h for h in waiting if not any("LogInfo" in str(type(e)) for e in h.entities))
-    assert activating.handle_once
+    (handler, action), *others = (
+        (h, e) for h in handlers for e in h.entities if isinstance(e, OpaqueFunction)
+    )
+    assert not others
+    assert handler.handle_once
+    for goal, count in (("inactive", 1), ("unconfigured", 0), ("errorprocessing", 0)):
+        context = LaunchContext()
+        context.extend_locals({"event": SimpleNamespace(goal_state=goal)})
+        asked = action.execute(context) or []
+        assert [type(one) for one in asked] == [EmitEvent] * count

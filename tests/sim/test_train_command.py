@@ -242,14 +242,14 @@ def test_a_run_says_under_which_revisions_it_has_been(hebb, small, tmp_path, mon
     out = tmp_path / "run"
     module = sys.modules["hebb_controller.cli.train"]
     words = ("train", "--out", out, "--workers", 1, "--network", "static")
-    for revision, generations in (("one", 1), ("one", 2), ("two", 3), ("two", 4)):
+    for revision, generations in (("one", 1), ("one", 2), ("two", 2), ("two", 3), ("two", 4)):
         monkeypatch.setattr(module, "_revision", lambda revision=revision: revision)
         resume = ("--resume",) if generations > 1 else ()
         code, _, errors = hebb(*words, "--generations", generations, *resume)
         assert code == 0, errors
-        assert ("under the revisions one, two." in errors) == (revision == "two")
-    provenance = load_rule(out / "rule.rule.safetensors").header.provenance
-    assert provenance["revision"] == "two"
+        provenance = load_rule(out / "rule.rule.safetensors").header.provenance
+        assert ("The run has been under one" in errors) == (revision == "two")
+        assert provenance["revision"] == ("one" if generations < 3 else "two")
     assert provenance["revisions"] == ["one", "two"]
 
 

@@ -172,6 +172,57 @@ def test_the_run_after_a_trip_on_probation_goes_on_from_what_the_old_rule_had_le
     assert driven.state["weights"] == learned
 
 
+def test_weights_that_had_to_be_mended_are_not_what_later_runs_begin_with():
+    driven = Driven(loaded("one", norm=1e-3))
+    fresh = Driven(loaded("one", norm=1e-3)).state["weights"]
+    driven.step(40)
+    assert driven.status.plasticity != "plastic"
+    driven.loop.stage(loaded("two"))
+    driven.step(6)
+    driven.loop.damp("pulled")
+    assert driven.status.rule_file == "one"
+    run_again(driven)
+    assert driven.state["weights"] == fresh
+
+
+@pytest.mark.parametrize("carry", [True, False])
+def test_a_rule_that_never_ran_leaves_nothing_to_those_that_follow(carry):
+    """A rule is warmed up before it drives: what that leaves in its weights is nothing that it learned."""
+    first, second = loaded("one"), loaded("two")
+    for made in (first, second):
+        made.controller.runtime.reset(np.random.default_rng(0))
+        made.controller.runtime.step(np.ones(6, dtype=np.float32))
+    driven = Driven(first, run=False)
+    driven.loop.stage(second, carry=carry)
+    driven.step()
+    if not carry:
+        assert driven.loop.roll_back() == ""
+    run_again(driven)
+    plain = Driven(loaded("two" if carry else "one"), run=False)
+    run_again(plain)
+    assert driven.status.rule_file == plain.status.rule_file
+    assert driven.state["weights"] == plain.state["weights"]
+
+
+@pytest.mark.parametrize("carry", [True, False])
+def test_what_was_restored_is_handed_on_and_comes_back(carry):
+    donor = Driven()
+    donor.step(20)
+    learned = donor.loop.controller.runtime.state
+    driven = Driven(run=False)
+    driven.loop.restore(learned)
+    driven.loop.start(0.0)
+    driven.step()  # on the way, where the network has been reset already
+    driven.loop.stage(loaded("two"), carry=carry)
+    driven.step()
+    if not carry:
+        assert driven.loop.roll_back() == ""
+    while driven.status.phase is Phase.TO_DEFAULT_POSE:
+        driven.step()
+    assert driven.status.rule_file == ("two" if carry else "one")
+    assert driven.state["weights"] == learned["weights"].tobytes()
+
+
 @pytest.mark.parametrize("carry", [True, False])
 def test_weights_carried_over_while_inactive_are_those_that_the_run_begins_with(carry):
     driven = Driven()
