@@ -58,7 +58,7 @@ def check_contract(contract: Contract, robot: RobotSpec, *, where: str = "rule")
     """Check that a rule with this contract may drive a robot.
 
     Raises:
-        ContractError: joints, gains, actuator or the source of joint velocities differ, or the rule was
+        ContractError: joints, gains, default pose, actuator or the source of joint velocities differ, or the rule was
             trained beyond a limit of the robot; the message names the first disagreement.
     """
     names = tuple(joint.name for joint in contract.joints)
@@ -86,6 +86,11 @@ def check_contract(contract: Contract, robot: RobotSpec, *, where: str = "rule")
                     f"{place}: trained with {field} {trained:g}, robot '{robot.name}' has {has:g}. "
                     f"Retrain, or mend the robot spec."
                 )
+        if not abs(joint.default - robot.default[i]) <= 1e-6:
+            raise ContractError(
+                f"{place}: trained with default {joint.default:g} rad, robot '{robot.name}' has "
+                f"{robot.default[i]:g}. Retrain for this stand, or mend the robot spec."
+            )
         for field, sign in (("lower", -1), ("upper", 1), ("torque", 1), ("max_target_rate", 1)):
             trained, has = float(getattr(joint, field)), float(getattr(robot, field)[i])
             if sign * (trained - has) > 1e-6:

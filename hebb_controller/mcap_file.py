@@ -10,13 +10,11 @@ import contextlib
 import os
 import re
 import shutil
-import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from mcap.exceptions import McapError
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from mcap.well_known import MessageEncoding, SchemaEncoding
@@ -26,6 +24,8 @@ from mcap_ros2.writer import Writer as Ros2Writer
 
 from .errors import RecordingError
 from .recording import FRONT, Checkpoint, Labels, Moment, Recording, Tick
+
+MAX_FRONT = 2.0**53  # beyond it, a number in front of a message is no whole number any more
 
 SUFFIX = ".mcap"
 TOPICS = Labels("observation", "action", "weights")
@@ -278,10 +278,10 @@ def messages(path: Path, topics: str, kind: str) -> Iterator[tuple[str, Any]]:
         raise RecordingError(f"{path}: no such file.") from error
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (McapError, struct.error, KeyError, ValueError, IndexError) as error:
+    except Exception as error:
         if not begun:
             raise RecordingError(f"{path}: is not an MCAP file.") from error
-        # Cut off: what came before is whole.
+        # Cut off, or damaged from here on: what came before is whole.
 
 
 def _array(message: Any, where: str, before: list[_Array] | None) -> _Array:  # noqa: ANN401
@@ -293,7 +293,7 @@ def _array(message: Any, where: str, before: list[_Array] | None) -> _Array:  # 
         )
     front = dict(zip(FRONT, data, strict=False))
     numbers = np.array([front[name] for name in FRONT])
-    if not np.isfinite(numbers).all() or (numbers < 0).any():
+    if not np.isfinite(numbers).all() or (numbers < 0).any() or (numbers > MAX_FRONT).any():
         raise RecordingError(f"{where}: a message has {numbers.tolist()} in front: not possible.")
     moment = Moment(
         stamp=int(front["sec"]) * 1_000_000_000 + int(front["nanosec"]),
@@ -302,7 +302,10 @@ def _array(message: Any, where: str, before: list[_Array] | None) -> _Array:  # 
         gain=float(front["gain"]),
         anew=bool(front["anew"]),
     )
-    epoch = before[-1].epoch + (moment.tick < before[-1].moment.tick) if before else 0
+    epoch = 0
+    if before:
+        last = before[-1].moment.tick
+        epoch = before[-1].epoch + (moment.tick < last or moment.tick == last == 0)
     with np.errstate(over="ignore"):
         values = np.array(data[len(FRONT) :], dtype=np.float32)
     return _Array(epoch, moment, str(layout.dim[0].label), values)

@@ -68,6 +68,7 @@ RULE_KINDS: Mapping[str, RuleKind] = {
     "ABCD_eta_neuron": RuleKind(("A", "B", "C", "D"), eta=True, per_neuron=True),
 }
 
+MAX_INTERVAL = 1_000_000  # ticks
 NORMALISATIONS = ("none", "max", "max_above_one", "clip")
 
 
@@ -95,8 +96,10 @@ class UpdateSpec:
 
     def check(self, where: str) -> None:
         """Raise RuleFileError if a value makes no sense."""
-        if self.interval < 1:
-            raise RuleFileError(f"{where}.interval is {self.interval}; it must be at least 1.")
+        if not 1 <= self.interval <= MAX_INTERVAL:
+            raise RuleFileError(
+                f"{where}.interval is {self.interval}; it must be in [1, {MAX_INTERVAL}]."
+            )
         if self.trace_window < 1:
             raise RuleFileError(
                 f"{where}.trace_window is {self.trace_window}; it must be at least 1."

@@ -71,7 +71,9 @@ def compare(a: Rule, b: Rule) -> RuleDiff:
     differences = [
         FieldDifference(field, one.get(field), other.get(field))
         for field in {**one, **other}
-        if field not in one or field not in other or one[field] != other[field]
+        if field not in one
+        or field not in other
+        or json.dumps(one[field]) != json.dumps(other[field])
     ]
     contract = [item for item in differences if item.field.startswith("contract.")]
     tensors, others = named_tensors(a), named_tensors(b)
@@ -102,6 +104,8 @@ def _flat(node: Json, place: str) -> Iterator[tuple[str, Json]]:
         names = [
             item.get("name", i) if isinstance(item, dict) else i for i, item in enumerate(node)
         ]
+        if len({str(name) for name in names}) < len(names):
+            names = list(range(len(node)))
         yield place, names
         for name, item in zip(names, node, strict=True):
             inner = (

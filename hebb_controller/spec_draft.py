@@ -237,7 +237,10 @@ def _fields(fields: Mapping[str, str]) -> list[str]:
 
 def _number(value: float) -> str:
     text = f"{value:.6g}"
-    return text if re.search(r"[.einf]", text) else f"{text}.0"
+    mantissa, exponent, power = text.partition(
+        "e"
+    )  # YAML takes 1e+06 for a word, 1.0e+06 for a number
+    return (mantissa if re.search(r"[.inf]", mantissa) else f"{mantissa}.0") + exponent + power
 
 
 def _word(text: str) -> str:

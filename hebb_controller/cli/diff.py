@@ -66,5 +66,6 @@ def _tensor(found: TensorDifference) -> str:
 
 
 def _short(value: Json) -> str:
-    text = "–" if value is None else value if isinstance(value, str) else json.dumps(value)
+    plain = isinstance(value, str) and value.isprintable()
+    text = "–" if value is None else str(value) if plain else json.dumps(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..observation import projected_gravity
 from ..robot import FloatArray
+from ..rotation import Quaternion, inverse, multiply, quaternion, rotate
 from .agreement import MOVED, disagreement, turns
 from .heard import Finding, ImuMessage, Level
 
@@ -17,6 +19,21 @@ LEANING = 0.2  # rad from the vertical that is worth a look in a robot that shou
 AT_REST = 0.05  # rad/s, beyond a gyro's usual bias
 TURNING = 0.5  # rad/s, beyond any bias
 AXES = ("x", "y", "z")
+
+
+def in_body(message: ImuMessage, mounting: Quaternion) -> ImuMessage:
+    """Return a message in the body's frame, as the controller node has it.
+
+    Args:
+        message: in the IMU's own frame.
+        mounting: rotates that frame into the body's, xyzw.
+    """
+    return replace(
+        message,
+        orientation=np.array(multiply(quaternion(message.orientation.tolist()), inverse(mounting))),
+        angular_velocity=np.array(rotate(mounting, message.angular_velocity.tolist())),
+        linear_acceleration=np.array(rotate(mounting, message.linear_acceleration.tolist())),
+    )
 
 
 def check_orientation(messages: Sequence[ImuMessage]) -> Finding | None:

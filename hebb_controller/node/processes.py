@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import signal
@@ -56,13 +55,18 @@ def own_domain() -> int:
     Raises:
         HebbError: all of them are taken.
     """
-    return _take_domain(os.getpid())[0]
+    process = os.getpid()
+    if process not in _TAKEN:
+        _TAKEN[process] = _take_domain()
+    return _TAKEN[process][0]
 
 
-@functools.cache
-def _take_domain(process: int) -> tuple[int, socket.socket]:  # noqa: ARG001 - a fork takes its own
-    # The domain's discovery port, but of TCP, which DDS does not use: taken in this network alone, not
-    # inherited by the nodes that are started, and given back by the kernel, whatever happens.
+_TAKEN: dict[int, tuple[int, socket.socket]] = {}  # by process: a fork takes its own
+
+
+def _take_domain() -> tuple[int, socket.socket]:
+    # The domain's discovery port, but of TCP, which DDS does not use: taken in this network alone, inherited by
+    # the nodes that are started, since one may outlive its parent, and given back by the kernel with the last.
     for domain in DOMAINS:
         taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -117,6 +121,11 @@ class NodeProcess:
                 stdout=output,
                 stderr=None if output is None else subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=[
+                    taken.fileno()
+                    for process, (_, taken) in _TAKEN.items()
+                    if process == os.getpid()
+                ],
             )
         finally:
             if output is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import RuleFileError
-from ..json_fields import decode, parse_json
+from ..json_fields import MAX_STRING, decode, parse_json
 from ..rule import Rule
 from ..runtime.base import State
 from ..tensor_file import Layout, check_name, read_file, split, write_file
@@ -66,7 +66,8 @@ def save_snapshot(state: State, rule: Rule, rule_file: str, path: Path) -> None:
         RuleFileError: the numbers are not finite, or the file cannot be written.
     """
     _check_finite(state, "the network")
-    header = SnapshotHeader(FORMAT_VERSION, rule.sha256, rule_file)
+    for_people = "".join(c if c.isprintable() else "?" for c in rule_file)[-MAX_STRING:]
+    header = SnapshotHeader(FORMAT_VERSION, rule.sha256, for_people)
     write_file(path, LAYOUT, json.dumps(dataclasses.asdict(header)), state)
 
 

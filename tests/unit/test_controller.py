@@ -215,6 +215,7 @@ OTHER_ROBOTS = [
     (add_joint, "the rule does not know toe"),
     (change_joint("kp", 9.0), "joint 'knee': trained with kp 8, robot 'toy' has 9"),
     (change_joint("kd", 2.0), "joint 'knee': trained with kd 1, robot 'toy' has 2"),
+    (change_joint("default", 0.26), "trained with default 0.25 rad, robot 'toy' has 0.26"),
     (change_joint("lower", -0.5), "trained with lower -1, beyond the limit -0.5"),
     (change_joint("upper", 1.0), "trained with upper 1.5, beyond the limit 1 "),
     (change_joint("torque", 3.0), "trained with torque 4, beyond the limit 3 "),

@@ -71,6 +71,25 @@ def test_a_robot_that_is_well_has_every_check_and_no_complaint():
     ]
 
 
+UPSIDE_DOWN = {"q": (1.0, 0.0, 0.0, 0.0), "force": (0.0, 0.0, -9.81)}
+
+
+def test_an_imu_is_judged_as_it_is_mounted():
+    mounted = replace(ROBOT, imu_rotation=(1.0, 0.0, 0.0, 0.0))
+    told = heard(imu_messages=[imu(at, **UPSIDE_DOWN) for at in arrivals()])
+    assert {finding.level for finding in examine(mounted, NEEDS, told)} == {Level.OK}
+    assert only_bad(examine(ROBOT, NEEDS, told)).check == "gravity"
+    assert only_bad(examine(mounted, NEEDS, heard())).check == "gravity"
+
+
+def test_where_velocities_are_estimated_those_of_the_driver_may_be_absent():
+    none = [joints(at, velocity=()) for at in arrivals()]
+    estimated = replace(ROBOT, velocity_cutoff=8.0)
+    found = examine(estimated, NEEDS, heard(none))
+    assert {finding.level for finding in found} == {Level.OK}
+    assert only_bad(examine(ROBOT, NEEDS, heard(none))).check == "joint velocity"
+
+
 def test_every_check_is_explained():
     page = (Path(__file__).parents[2] / "docs" / "first_run.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (.*?) \|", page, re.MULTILINE)

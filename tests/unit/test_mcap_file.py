@@ -85,6 +85,30 @@ def test_a_node_that_was_started_anew_counts_from_0_again(tmp_path):
     assert [bits(e) for e in read_recording(path)] == [bits(e) for e in twice]
 
 
+def test_a_node_that_was_killed_at_its_first_weights_and_started_anew_is_another_run(tmp_path):
+    path, twice = tmp_path / "x.mcap", [*small()[:-1], *small()]
+    write_recording(twice, LABELS, path)
+    assert [bits(e) for e in read_recording(path)] == [bits(e) for e in twice]
+
+
+@pytest.mark.parametrize("spoil", [b"\0", b"\xff"])
+def test_a_part_that_is_damaged_ends_the_file_where_it_begins(tmp_path, spoil):
+    path = tmp_path / "x.mcap"
+    file = McapFile(path)
+    number = file.add_topic("/n", "std_msgs/msg/Int64", "int64 data\n")
+    for n in range(400):
+        file.write(number, n, b"\x00\x01\x00\x00" + (n * 7919**3).to_bytes(8, "little"))
+        if n % 100 == 99:
+            file.flush()
+            size = file.size
+    file.close()
+    data = path.read_bytes()
+    for start in range(size - 600, size - 100, 50):
+        path.write_bytes(data[:start] + spoil * 100 + data[start + 100 :])
+        found = [m.data for _, m in messages(path, "/n", "std_msgs/msg/Int64")]
+        assert len(found) >= 200
+
+
 def test_messages_that_come_in_another_order_are_put_right(tmp_path):
     path = tmp_path / "x.mcap"
     start, *ticks, end = small()

@@ -1,6 +1,7 @@
 """Programs that start nodes keep out of each other's way."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -36,10 +37,30 @@ def test_a_program_keeps_its_domain():
     assert own_domain() in processes.DOMAINS
 
 
+START = """
+import os
+from pathlib import Path
+from hebb_controller.node.processes import NodeProcess, own_domain
+import hebb_controller.node.processes as p
+p.node_command = lambda *_: ["sleep", "60"]
+print(own_domain(), NodeProcess("none", {}, log=Path(os.devnull)).pid, flush=True)
+"""
+
+
+def test_a_node_that_outlives_its_parent_keeps_the_domain():
+    done = subprocess.run([sys.executable, "-c", START], stdout=subprocess.PIPE, check=True)
+    domain, orphan = map(int, done.stdout.split())
+    try:
+        with other_program() as one, other_program() as two:
+            assert domain not in {one, two, own_domain()}
+    finally:
+        os.kill(orphan, signal.SIGKILL)
+
+
 def test_no_domain_left_is_one_clear_line(monkeypatch):
-    mine, _taken = processes._take_domain(os.getpid())
+    mine = own_domain()
     monkeypatch.setattr(processes, "DOMAINS", range(mine, mine + 1))
-    processes._take_domain.cache_clear()
+    monkeypatch.setattr(processes, "_TAKEN", {})
     with pytest.raises(HebbError, match=f"domains from {mine} to {mine} are taken"):
         own_domain()
 

@@ -36,6 +36,15 @@ def test_a_network_goes_on_from_a_file_as_if_it_had_never_stopped(path):
         assert actions[0].tobytes() == actions[1].tobytes()
 
 
+@pytest.mark.parametrize(
+    "where", ["/deep" * 60 + "/one.rule.safetensors", "/od\nd.rule.safetensors"]
+)
+def test_what_was_kept_can_be_restored_wherever_its_rule_lay(path, where):
+    ours = learned()
+    save_snapshot(ours.state, RULE, where, path)
+    assert load_snapshot(path, RULE)["weights"].tobytes() == ours.state["weights"].tobytes()
+
+
 def test_another_rules_snapshot_is_refused_with_both_hashes(path):
     save_snapshot(learned().state, RULE, "one.rule.safetensors", path)
     with pytest.raises(RuleFileError, match=r"another rule.*aaaaaa.*one\.rule.*bbbbbb"):

@@ -72,6 +72,17 @@ def test_provenance_is_compared_value_by_value():
     )
 
 
+def test_steps_of_one_name_are_told_apart_and_a_truth_is_no_number():
+    def made(last, flag):
+        steps = [{"name": "train", "seed": 1}, {"name": "train", "seed": last}]
+        return replace(RULE, header=replace(RULE.header, provenance={"steps": steps, "b": flag}))
+
+    assert compare(made(2, True), made(9, 1)).header == (
+        FieldDifference("provenance.steps[1].seed", 2, 9),
+        FieldDifference("provenance.b", True, 1),
+    )
+
+
 def test_numbers_are_compared_by_hand():
     def change(layers):
         layers[0]["A"] = -layers[0]["A"]

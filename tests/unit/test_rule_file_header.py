@@ -143,6 +143,7 @@ SENSELESS = [
     (("layer_sizes",), [6, 5, 5, 2], "layer1.A has shape"),
     (("layer_sizes",), [6, 4, 2], "layer0.A has shape (5, 6), the layer sizes ask for (4, 6)"),
     (("update", "interval"), 0, "update.interval is 0"),
+    (("update", "interval"), 2**63, "it must be in [1, 1000000]"),
     (("update", "trace_window"), 0.5, "update.trace_window is 0.5"),
     (("update", "decay"), -0.1, "update.decay"),
     (("update", "decay"), 1.1, "update.decay"),

@@ -52,6 +52,13 @@ def test_limits_are_kept_and_end_within_the_urdfs(tmp_path):
     assert row == {"lower": -0.1234, "upper": 1.2345, "velocity": 20.0, "torque": 30.5}
 
 
+def test_large_and_small_numbers_are_numbers_to_yaml_too(tmp_path):
+    limit = '<limit lower="-1" upper="1" velocity="1e6" effort="0.00001"/>'
+    draft = draft_from_urdf(write(tmp_path, joint("hip", "a", "b", inside=limit)))
+    row = yaml.safe_load(spec_text(draft))["joints"]["hip"]
+    assert row == {"lower": -1.0, "upper": 1.0, "velocity": 1e6, "torque": 1e-5}
+
+
 @pytest.mark.parametrize(
     ("kind", "limit", "stated"),
     [
