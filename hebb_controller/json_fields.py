@@ -43,6 +43,7 @@ def parse_json(text: bytes, where: str) -> Json:
         parsed: Json = json.loads(
             text.decode(), object_pairs_hook=no_duplicates, parse_constant=no_constant
         )
+        json.dumps(parsed, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except HebbError:
         raise
     except (ValueError, RecursionError) as error:

@@ -218,14 +218,20 @@ def _text(report: dict[str, object]) -> str:
             for name, item in value.items():
                 if isinstance(item, dict):
                     cells = (
-                        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
+                        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {_plain(v)}"
                         for k, v in item.items()
                     )
                     lines.append(f"  {name:20s} {', '.join(cells)}")
                 else:
-                    lines.append(f"  {name:20s} {item}")
+                    lines.append(f"  {name:20s} {_plain(item)}")
         elif isinstance(value, list):
-            lines.append(f"{key}: {' '.join(map(str, value))}")
+            lines.append(f"{key}: {' '.join(map(_plain, value))}")
         else:
-            lines.append(f"{key}: {value}")
+            lines.append(f"{key}: {_plain(value)}")
     return "\n".join(lines)
+
+
+def _plain(value: object) -> str:
+    """Return a value as text that does nothing to a terminal."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text)

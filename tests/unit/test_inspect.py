@@ -67,6 +67,15 @@ def test_what_was_measured_is_shown_where_the_rule_has_it(tmp_path):
     assert [line.split()[0] for line in text.splitlines()][-1] == "static"
 
 
+def test_what_would_do_something_to_the_terminal_is_shown_and_not_done(tmp_path):
+    rule = toy_rule()
+    rule = replace(rule, header=replace(rule.header, provenance={"by": "\x1b[31mme", "to": "Zoë"}))
+    shown = inspect(tmp_path, rule).output
+    assert "\x1b" not in shown
+    assert r'"\u001b[31mme"' in shown
+    assert "Zoë" in shown
+
+
 def test_a_robot_that_is_not_shipped_only_costs_the_memory_horizon(tmp_path):
     report = json.loads(inspect(tmp_path, toy_rule(), "--json").stdout)
     assert report["memory_horizon"]["measured"] is False

@@ -50,6 +50,12 @@ def test_numbers_that_json_does_not_have_are_refused(refuse, parts, number):
     assert f"{number} is not a number" in refuse(pack(text, parts[1]))
 
 
+def test_half_of_a_surrogate_pair_is_no_text(refuse, parts):
+    text = json.dumps(parts[0]).replace('"provenance": {', '"provenance": {"by": "\\ud800", ')
+    assert '"\\ud800"' in text
+    assert "not readable as JSON" in refuse(pack(text, parts[1]))
+
+
 def fields(node, path=()):
     """Yield the path of every field of the document, without what is free to choose."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
