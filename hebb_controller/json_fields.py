@@ -43,7 +43,6 @@ def parse_json(text: bytes, where: str) -> Json:
         parsed: Json = json.loads(
             text.decode(), object_pairs_hook=no_duplicates, parse_constant=no_constant
         )
-        json.dumps(parsed, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except HebbError:
         raise
     except (ValueError, RecursionError) as error:
@@ -112,6 +111,10 @@ def decode(wanted: object, node: Json, where: str, field: str = "header") -> obj
         return node
     if not isinstance(node, dict):  # Mapping[str, Json]
         raise _wrong(where, field, "an object", node)
+    try:
+        json.dumps(node, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # half of a surrogate pair
+        raise RuleFileError(f"{where}: {field} holds what is no text: {error}.") from error
     return MappingProxyType(node)
 
 
