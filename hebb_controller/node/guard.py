@@ -84,10 +84,10 @@ class Guard:
         report = self.check(sample, now)
         if report.tripped:
             return report
-        frozen = self.standing(now)
-        if self._frozen:
+        frozen, sensors = self.standing(now), self._frozen
+        if sensors:
             frozen = (
-                f"{SENSORS[self._frozen]} read the same since; move the robot a little by hand, or "
+                f"{SENSORS[sensors]} read the same since; move the robot a little by hand, or "
                 f"deactivate and activate"
             )
         return LimitReport(Limit.STALE, frozen) if frozen else NOTHING_ACTED
