@@ -197,7 +197,7 @@ def test_options_of_the_other_use_are_refused(hebb, rule_path, options, words):
     ("factory", "words"),
     [
         ("examples.own_controller:Trot", "is no factory(robot) -> Controller"),
-        ("os:strerror", "is no factory(robot) -> Controller"),
+        ("os:getcwd", "is no factory(robot) -> Controller"),
         ("builtins:repr", "it returned a str"),
         ("os:curdir", "is no factory(robot) -> Controller"),
     ],
