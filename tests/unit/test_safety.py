@@ -132,6 +132,12 @@ def test_a_body_tilted_beyond_the_limit_of_1_rad_trips(robot, safety, axis, angl
 UPSIDE_DOWN = (math.sqrt(1.019), 0.0, 0.0, 0.0)  # and as far from 1 as a norm may be
 
 
+def test_what_is_no_rotation_says_nothing_about_the_tilt(safety):
+    assert safety.check_tilt(np.array(UPSIDE_DOWN)).acted is Limit.TILT
+    assert not safety.check_tilt(2.0 * np.array(UPSIDE_DOWN)).tripped
+    assert not safety.check_tilt(np.full(4, np.nan)).tripped
+
+
 @pytest.mark.parametrize(
     ("orientation", "max_tilt", "detail"),
     [
