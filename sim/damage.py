@@ -99,9 +99,6 @@ TABLE: Mapping[str, Kind] = MappingProxyType(
 )
 """Kind -> to what it may happen, and the number that it takes."""
 
-KINDS = tuple(name for name, kind in TABLE.items() if "joint" in kind.parts)
-"""The kinds that may happen to a leg or a joint."""
-
 
 @dataclass(frozen=True)
 class Damage:

@@ -8,7 +8,6 @@ from hebb_controller.robot import load_robot
 from hebb_controller.signals import Command, Mode
 from hebb_sim.actuator import Actuator
 from hebb_sim.damage import (
-    KINDS,
     LIMP_FRICTION,
     PARTS,
     TABLE,
@@ -115,7 +114,6 @@ def test_every_kind_has_a_part_that_there_is():
     for kind in TABLE.values():
         assert kind.parts
         assert set(kind.parts) <= {"leg", "joint", *PARTS}
-    assert set(KINDS) < set(TABLE)
 
 
 @pytest.mark.parametrize(
