@@ -237,7 +237,7 @@ def _fields(fields: Mapping[str, str]) -> list[str]:
 
 def _number(value: float) -> str:
     # YAML takes 1e+06 for a word, 1.0e+06 for a number.
-    mantissa, exponent, power = f"{value:.6g}".partition("e")
+    mantissa, exponent, power = f"{value:.10g}".partition("e")
     return (mantissa if re.search(r"[.inf]", mantissa) else f"{mantissa}.0") + exponent + power
 
 

@@ -27,6 +27,10 @@ _LIMITS: Mapping[str, str] = {
 """What a URDF calls a limit -> what a spec calls it."""
 
 
+NO_LIMIT = 1e6
+"""A limit from here on, in SI units, stands for none."""
+
+
 class _NoDoctype(ET.TreeBuilder):
     """Refuses a document type before anything in it is read."""
 
@@ -99,7 +103,11 @@ def read_urdf(path: Path) -> tuple[str, list[UrdfJoint]]:
             poses[link] = turn @ _rotation(rpy), turn @ xyz + shift
         return poses[link]
 
-    return root.get("name", path.stem), [_joint(e, path, *pose(c)) for c, e in into.items()]
+    try:
+        joints = [_joint(e, path, *pose(c)) for c, e in into.items()]
+    except RecursionError:
+        raise RobotSpecError(f"{path}: its chains of joints are too long.") from None
+    return root.get("name", path.stem), joints
 
 
 def _joint(element: ET.Element, path: Path, turn: FloatArray, position: FloatArray) -> UrdfJoint:
@@ -114,8 +122,9 @@ def _joint(element: ET.Element, path: Path, turn: FloatArray, position: FloatArr
     # A continuous joint has no range; a speed or torque of zero means that nobody has stated one. The end
     # of a range that is not stated is 0 (wiki.ros.org/urdf/XML/joint).
     low, high = stated.pop("lower", 0.0), stated.pop("upper", 0.0)
-    limits = {"lower": low, "upper": high} if kind != "continuous" and low < high else {}
-    limits |= {key: value for key, value in stated.items() if value > 0}
+    ranged = kind != "continuous" and -NO_LIMIT < low < high < NO_LIMIT
+    limits = {"lower": low, "upper": high} if ranged else {}
+    limits |= {key: value for key, value in stated.items() if 0 < value < NO_LIMIT}
     return UrdfJoint(
         element.get("name", ""),
         kind,

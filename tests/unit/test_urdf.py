@@ -53,10 +53,10 @@ def test_limits_are_kept_and_end_within_the_urdfs(tmp_path):
 
 
 def test_large_and_small_numbers_are_numbers_to_yaml_too(tmp_path):
-    limit = '<limit lower="-1" upper="1" velocity="1e6" effort="0.00001"/>'
+    limit = '<limit lower="-123.4567" upper="1" velocity="1e5" effort="0.00001"/>'
     draft = draft_from_urdf(write(tmp_path, joint("hip", "a", "b", inside=limit)))
     row = yaml.safe_load(spec_text(draft))["joints"]["hip"]
-    assert row == {"lower": -1.0, "upper": 1.0, "velocity": 1e6, "torque": 1e-5}
+    assert row == {"lower": -123.4567, "upper": 1.0, "velocity": 1e5, "torque": 1e-5}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,11 @@ def test_large_and_small_numbers_are_numbers_to_yaml_too(tmp_path):
         ("revolute", "", set()),
         ("revolute", '<limit lower="1" upper="-1" velocity="9" effort="0"/>', {"velocity"}),
         ("revolute", '<limit velocity="0" effort="8"/>', {"torque"}),
+        (
+            "revolute",
+            '<limit lower="-1e308" upper="1e308" velocity="9" effort="1e16"/>',
+            {"velocity"},
+        ),
         (
             "revolute",
             '<limit upper="1" velocity="9" effort="8"/>',
@@ -193,6 +198,12 @@ def test_a_file_that_is_no_urdf_is_one_line(tmp_path, text, words):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(RobotSpecError, match=words):
         draft_from_urdf(path)
+
+
+def test_a_chain_without_end_is_one_line(tmp_path):
+    chain = (joint(f"j{i}", f"l{i}", f"l{i + 1}") for i in reversed(range(3000)))
+    with pytest.raises(RobotSpecError, match=r"toy.urdf: its chains of joints are too long\.$"):
+        draft_from_urdf(write(tmp_path, *chain))
 
 
 def test_no_such_file_and_no_such_joint_are_refused(tmp_path):
