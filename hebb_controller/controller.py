@@ -7,15 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from .contract import check_contract
-from .errors import ContractError
 from .observation import Observer
 from .plasticity import Array
 from .robot import FloatArray, RobotSpec
 from .rule import Rule
 from .runtime.base import Runtime
 from .runtime.numpy_runtime import NumpyRuntime
-from .safety import Safety, damp_command
-from .signals import Command, LimitReport, Mode, SensorReading
+from .safety import Safety
+from .signals import Command, Mode, SensorReading
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ class Controller:
         """
         self.interface.observer.reset(turn=turn)
         self.runtime.reset(rng)
+        self.last_observation = np.zeros_like(self.last_observation)
+        self.last_action = np.zeros_like(self.last_action)
         start = self.robot.default if position is None else position
         self._last_position = np.array(start, dtype=np.float64)
 
@@ -89,6 +90,9 @@ class Controller:
                 own have beside them; None for all of it.
 
         A reading that trips a safety stage does not reach the network and leaves its state alone.
+
+        Raises:
+            ShapeError: an array of the reading has another shape than the robot's.
         """
         report = self._safety.check(reading, now)
         if report.tripped:
@@ -123,14 +127,11 @@ class Controller:
             return self._safety.safe_command(self._last_position, report)
         return self._bounded(target, reading)
 
-    def damp(self, report: LimitReport) -> Command:
-        """Return the command under which the robot sinks slowly, with its reason."""
-        return damp_command(self.robot, report)
-
     def _bounded(self, target: FloatArray, reading: SensorReading) -> Command:
         position, report = self._safety.bound(target, self._last_position, reading.joint_position)
         if report.tripped:
             return self._safety.safe_command(self._last_position, report)
+        position.setflags(write=False)  # it is also where the rate limit starts from
         self._last_position = position
         return Command(Mode.POSITION, position, self.robot.kp, self.robot.kd, report)
 
@@ -151,20 +152,10 @@ def interface_for(rule: Rule, robot: RobotSpec) -> Interface:
     )
 
 
-def controller_for(rule: Rule, robot: RobotSpec, *, tick_period: float | None = None) -> Controller:
-    """Return a controller that runs a rule on a robot.
-
-    Args:
-        rule: a validated rule.
-        robot: the robot.
-        tick_period: the period that the caller will tick at, s; None to take the rule's.
+def controller_for(rule: Rule, robot: RobotSpec) -> Controller:
+    """Return a controller that runs a validated rule on a robot.
 
     Raises:
-        ContractError: the rule does not fit this robot or this period.
+        ContractError: the rule does not fit this robot.
     """
-    if tick_period is not None and not abs(tick_period - rule.header.tick_period) <= 1e-9:
-        raise ContractError(
-            f"the rule ticks every {rule.header.tick_period:g} s, here it would tick every "
-            f"{tick_period:g} s. Retrain, or set the rule's period."
-        )
     return Controller(robot, interface_for(rule, robot), NumpyRuntime(rule))

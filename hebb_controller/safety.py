@@ -14,6 +14,7 @@ import operator
 
 import numpy as np
 
+from .errors import ShapeError
 from .observation import projected_gravity
 from .robot import FloatArray, RobotSpec
 from .signals import BOUNDS, NOTHING_ACTED, Command, Limit, LimitReport, Mode, SensorReading
@@ -42,16 +43,21 @@ class Safety:
         self._max_step = robot.max_target_rate * period
         self._max_stretch = robot.torque / robot.kp
         self._min_gravity = math.cos(robot.safety.max_tilt)
+        self._shapes = ((robot.n_joints,), (robot.n_joints,), (4,), (3,), (3,))
         self._low = np.empty(robot.n_joints)
         self._high = np.empty(robot.n_joints)
 
     def check(self, reading: SensorReading, now: float) -> LimitReport:
-        """Return whether this reading may drive the network: finite, fresh and upright.
+        """Report whether this reading may drive the network: finite, fresh and upright.
 
         Args:
             reading: what was measured.
             now: time on the clock of ``reading.received``, s.
+
+        Raises:
+            ShapeError: an array of the reading has another shape than the robot's.
         """
+        self._check_shapes(reading)
         if (
             not _finite(
                 reading.joint_position,
@@ -76,7 +82,7 @@ class Safety:
         return self.check_tilt(reading.orientation)
 
     def check_tilt(self, orientation: FloatArray) -> LimitReport:
-        """Return whether the body is upright; an orientation that is none says nothing about it.
+        """Report whether the body is upright; a quaternion that is not a rotation says nothing about it.
 
         Args:
             orientation: (4,) quaternion xyzw.
@@ -127,6 +133,20 @@ class Safety:
             return bounded, NOTHING_ACTED
         acted = tuple(before != after for before, after in itertools.pairwise(stages))
         return bounded, BOUNDED[acted]
+
+    def _check_shapes(self, reading: SensorReading) -> None:
+        shapes = (
+            reading.joint_position.shape,
+            reading.joint_velocity.shape,
+            reading.orientation.shape,
+            reading.angular_velocity_base.shape,
+            reading.velocity_command.shape,
+        )
+        if shapes != self._shapes:
+            raise ShapeError(
+                f"positions, velocities, orientation, angular velocity and commanded velocity of a reading "
+                f"of robot '{self._robot.name}' have shapes {self._shapes}, here {shapes}."
+            )
 
     def safe_command(self, last_position: FloatArray, report: LimitReport) -> Command:
         """Return the command for a report that tripped.

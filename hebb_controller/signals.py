@@ -7,6 +7,7 @@ x forward, y left, z up; quaternions are (x, y, z, w).
 from __future__ import annotations
 
 import enum
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,7 +38,7 @@ class Limit(enum.Flag):
     TORQUE = enum.auto()
 
 
-TRIPS = (Limit.FINITE, Limit.STALE, Limit.TILT)
+TRIPS = Limit.FINITE | Limit.STALE | Limit.TILT
 """Limits that replace the command by the robot's safe action."""
 
 BOUNDS = (Limit.RANGE, Limit.RATE, Limit.TORQUE)
@@ -50,16 +51,16 @@ class LimitReport:
 
     Attributes:
         acted: every stage that changed the command.
-        detail: one line for people, empty when no stage tripped.
+        detail: why, in one line for people; empty when stages only bounded the command, or none acted.
     """
 
     acted: Limit
     detail: str = ""
 
-    @property
+    @functools.cached_property
     def tripped(self) -> bool:
         """Whether the command was replaced by the robot's safe action."""
-        return self is not NOTHING_ACTED and self.acted in TRIPS
+        return bool(self.acted & TRIPS)
 
 
 NOTHING_ACTED = LimitReport(Limit.NONE)
@@ -73,7 +74,7 @@ class SensorReading:
         stamp: when it was measured, s, on the robot's or the simulator's clock.
         received: when it arrived, s, on the reader's steady clock; only staleness uses it.
         joint_position: (n,) rad.
-        joint_velocity: (n,) rad/s; nobody looks at it where the robot spec has it estimated.
+        joint_velocity: (n,) rad/s; where the robot spec says that it is estimated, only its being finite matters.
         orientation: (4,) quaternion xyzw, rotates body vectors into the world.
         angular_velocity_base: (3,) rad/s, in the body's frame.
         velocity_command: (3,) velocity wanted forward and to the left, m/s, and about the vertical,

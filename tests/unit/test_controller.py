@@ -9,11 +9,11 @@ from scipy.spatial.transform import Rotation
 from toys import CHANNELS, PERIOD, toy_document, toy_reading, toy_robot, toy_rule, update_spec
 
 from hebb_controller.controller import Controller, Interface, controller_for, interface_for
-from hebb_controller.errors import ContractError
+from hebb_controller.errors import ContractError, ShapeError
 from hebb_controller.observation import Channel, Observer
 from hebb_controller.robot import parse_robot
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
-from hebb_controller.signals import Limit, LimitReport, Mode
+from hebb_controller.signals import Limit, Mode
 
 
 class Script:
@@ -155,12 +155,40 @@ def test_a_reset_starts_from_the_pose_it_is_told_or_the_default():
     assert controller.runtime.resets == 3
 
 
-def test_damping_tells_why():
+def test_a_reset_forgets_what_the_network_saw_and_did_last(robot):
+    controller = controller_for(toy_rule(), robot)
+    controller.reset(np.random.default_rng(0))
+    controller.step(toy_reading(robot), 0.0)
+    assert controller.last_action.any()
+    assert controller.last_observation.any()
+    controller.reset(np.random.default_rng(0))
+    assert not controller.last_action.any()
+    assert not controller.last_observation.any()
+
+
+def test_nobody_else_can_move_what_the_rate_limit_starts_from():
+    controller = scripted([0.0, 0.0])
+    command = controller.step(toy_reading(controller.robot), 0.0)
+    assert command.mode is Mode.POSITION
+    with pytest.raises(ValueError, match="read-only"):
+        command.position[0] = 9.0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"joint_position": np.zeros(3)},
+        {"joint_velocity": np.zeros(1)},
+        {"orientation": np.array([0.0, 0.0, 1.0])},
+        {"angular_velocity_base": np.zeros(4)},
+        {"velocity_command": np.zeros((3, 1))},
+    ],
+)
+def test_a_reading_of_another_shape_is_refused_by_name(fields):
     controller = scripted()
-    report = LimitReport(Limit.STALE, "nothing heard")
-    command = controller.damp(report)
-    assert command.mode is Mode.DAMP
-    assert command.limits is report
+    with pytest.raises(ShapeError, match="robot 'toy' have shapes"):
+        controller.step(toy_reading(controller.robot, **fields), 0.0)
+    assert controller.runtime.seen == []
 
 
 def test_a_rule_is_wired_as_it_was_trained(robot):
@@ -170,14 +198,8 @@ def test_a_rule_is_wired_as_it_was_trained(robot):
     assert interface.action_scale.tolist() == [0.5, 0.5]
     assert interface.period == PERIOD
     assert interface.observer.size == 6
-    controller = controller_for(rule, robot, tick_period=PERIOD)
+    controller = controller_for(rule, robot)
     assert isinstance(controller.runtime, NumpyRuntime)
-
-
-@pytest.mark.parametrize("period", [0.02, 0.126, 0.0, math.nan])
-def test_another_tick_period_is_refused_with_both_numbers(robot, period):
-    with pytest.raises(ContractError, match=r"every 0.125 s"):
-        controller_for(toy_rule(), robot, tick_period=period)
 
 
 def another(change):

@@ -220,6 +220,15 @@ def test_a_network_that_is_not_finite_trips_and_the_last_target_stays(safety, va
     assert report.tripped
 
 
+@pytest.mark.parametrize("others", [Limit.NONE, Limit.RATE, Limit.FINITE | Limit.TORQUE])
+@pytest.mark.parametrize("stage", list(Limit.__members__.values()))
+def test_whatever_acts_beside_it_a_stage_that_trips_trips(stage, others):
+    trips = {Limit.FINITE, Limit.STALE, Limit.TILT}
+    wanted = any(trip in stage | others for trip in trips)
+    assert LimitReport(stage | others).tripped == wanted
+    assert bool(stage & TRIPS) == (stage in trips)
+
+
 def test_arguments_are_left_alone(safety):
     arrays = [np.array([9.0, -9.0]), np.array([0.5, 0.25]), np.array([0.0, 0.0])]
     copies = [array.copy() for array in arrays]
@@ -229,7 +238,7 @@ def test_arguments_are_left_alone(safety):
 
 
 @pytest.mark.parametrize("action", ["damp", "hold"])
-@pytest.mark.parametrize("stage", TRIPS)
+@pytest.mark.parametrize("stage", [Limit.FINITE, Limit.STALE, Limit.TILT])
 def test_a_trip_commands_the_safe_action_but_a_tilted_robot_always_damps(action, stage):
     robot = toy_robot(safe_action=action)
     report = LimitReport(stage, "why")
