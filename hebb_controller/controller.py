@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from .runtime.base import Runtime
 from .runtime.numpy_runtime import NumpyRuntime
 from .safety import Safety
 from .signals import Command, Mode, SensorReading
+
+MOVE_RATE = 1.0
+"""rad/s: no joint is led to a pose faster than that, whatever its own limit."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Controller:
         self.interface = interface
         self.runtime = runtime
         self._safety = Safety(robot, period=interface.period)
+        slow = np.minimum(robot.max_target_rate, MOVE_RATE)
+        self._moving = Safety(replace(robot, max_target_rate=slow), period=interface.period)
         self._last_position = robot.default.copy()
         self.last_observation: Array = np.zeros(interface.observer.size, dtype=np.float32)
         self.last_action: Array = np.zeros(robot.n_joints, dtype=np.float32)
@@ -101,7 +106,7 @@ class Controller:
         if blend is not None:
             other, share = blend
             target = (1.0 - share) * other + share * target
-        return self._bounded(target, reading)
+        return self._bounded(self._safety, target, reading)
 
     def act(self, reading: SensorReading, last_position: FloatArray) -> FloatArray:
         """Return the (n,) targets that the network wants, rad, after one tick of it: not yet bounded.
@@ -115,7 +120,7 @@ class Controller:
         return self.interface.default + self.interface.action_scale * self.last_action
 
     def move_to(self, target: FloatArray, reading: SensorReading, now: float) -> Command:
-        """Return the command towards a pose, without the network: the way into a run.
+        """Return the command towards a pose, without the network and at ``MOVE_RATE`` at most.
 
         Args:
             target: (n,) positions to reach, rad.
@@ -125,10 +130,10 @@ class Controller:
         report = self._safety.check(reading, now)
         if report.tripped:
             return self._safety.safe_command(self._last_position, report)
-        return self._bounded(target, reading)
+        return self._bounded(self._moving, target, reading)
 
-    def _bounded(self, target: FloatArray, reading: SensorReading) -> Command:
-        position, report = self._safety.bound(target, self._last_position, reading.joint_position)
+    def _bounded(self, safety: Safety, target: FloatArray, reading: SensorReading) -> Command:
+        position, report = safety.bound(target, self._last_position, reading.joint_position)
         if report.tripped:
             return self._safety.safe_command(self._last_position, report)
         position.setflags(write=False)  # it is also where the rate limit starts from

@@ -11,6 +11,7 @@ import functools
 import itertools
 import math
 import operator
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -68,7 +69,8 @@ class Safety:
             )
             or not abs(reading.stamp) <= MAX_STAMP
         ):
-            return LimitReport(Limit.FINITE, "a sensor value is not finite")
+            where = _not_finite(reading, self._robot.joint_names)
+            return LimitReport(Limit.FINITE, f"a sensor value is not finite: {where}")
         norm = _norm2(reading.orientation)
         if not _is_rotation(norm):
             return LimitReport(Limit.FINITE, f"the orientation has norm² {norm:.3g}, not 1")
@@ -177,6 +179,18 @@ def _norm2(orientation: FloatArray) -> float:
 
 def _is_rotation(norm2: float) -> bool:
     return 0.98 <= norm2 <= 1.02
+
+
+def _not_finite(reading: SensorReading, joints: Sequence[str]) -> str:
+    """Return which of a reading's values is not finite."""
+    for name in ("joint_position", "joint_velocity"):
+        for joint, value in zip(joints, getattr(reading, name).tolist(), strict=True):
+            if not math.isfinite(value):
+                return f"{name} of {joint}"
+    for name in ("orientation", "angular_velocity_base", "velocity_command"):
+        if not _finite(getattr(reading, name)):
+            return name
+    return "the stamp, or one that is too large to calculate with"
 
 
 def _finite(*arrays: FloatArray) -> bool:

@@ -30,6 +30,7 @@ from hebb_sim.scenario import load_scenario
 from hebb_sim.world import TICK_PERIOD
 
 from .errors import HebbError
+from .node import parameters
 from .node.processes import own_domain
 from .node.sim_loop import CONTROLLER_NODE, SimLoop, sim_loop, speed_ahead
 from .node.values import Value
@@ -128,6 +129,8 @@ def run_scenario(
     robot = load_rule(rule).header.contract.robot if robot is None else robot
     spec = load_robot(robot)
     planned = float(load_scenario(scenario, spec).duration)
+    if duration is not None and not math.isfinite(duration):
+        raise HebbError(f"duration is {duration} s; it must be a number.")
     ticks = math.ceil(((planned if duration is None else duration) - TICK_PERIOD / 2) / TICK_PERIOD)
     if ticks < 1:
         raise HebbError(f"duration is {duration} s; it must be at least {TICK_PERIOD} s.")
@@ -144,6 +147,8 @@ def run_scenario(
         "rule_file": str(rule),
         **(controller or {}),
     }
+    if unknown := parameters.check_names(driven):
+        raise HebbError(f"controller: unknown parameter '{unknown[0]}'.")
     kept = Path(tempfile.mkdtemp(prefix="run_", dir=logs))
     with sim_loop(given, driven, logs=kept, domain_id=own_domain()) as loop:
         heard = _Listener(loop)

@@ -9,7 +9,7 @@ from hebb_controller.controller import controller_for
 from hebb_controller.node.loop import ControlLoop
 from hebb_controller.node.succession import SwapSettings
 from hebb_controller.node.supervisor import SupervisorSettings
-from hebb_controller.node.values import Loaded, LoopSettings, Phase, Sample
+from hebb_controller.node.values import Loaded, LoopSettings, Phase, Sample, Source
 from hebb_controller.rule import Envelope, LayerEnvelope
 
 NS = round(PERIOD * 1e9)
@@ -52,7 +52,8 @@ class Driven:
             self.step(5)
             assert self.loop.status.phase is Phase.RUN
 
-    def step(self, ticks=1, **fields):
+    def step(self, ticks=1, *, sources=(), **fields):
+        """Tick; ``sources`` are topics with how many ticks each is behind in its stamp."""
         commands = []
         for _ in range(ticks):
             self.stamp += NS
@@ -62,7 +63,11 @@ class Driven:
                 "angular_velocity_base": np.full(3, little),
             }
             reading = toy_reading(self.robot, self.stamp * 1e-9, **{**noise, **fields})
-            commands.append(self.loop.tick(Sample(reading, self.stamp), reading.received))
+            heard = tuple(
+                Source(topic, self.stamp - round(behind * NS), reading.received)
+                for topic, behind in dict(sources).items()
+            )
+            commands.append(self.loop.tick(Sample(reading, self.stamp, heard), reading.received))
         return commands
 
     @property

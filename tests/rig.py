@@ -81,7 +81,10 @@ class Recorder:
                         return self.items[index]
                     index += 1
                 left = end - time.monotonic()
-                assert left > 0, f"nothing of the kind among {len(self.items) - since} messages"
+                assert left > 0, (
+                    f"nothing of the kind among {len(self.items) - since} messages, "
+                    f"the last: {self.items[-1:]}"
+                )
                 self._more.wait(left)
 
     def wait_for(self, count, timeout=PATIENCE):

@@ -20,6 +20,7 @@ from .heard import (
     Level,
     Needs,
     joint_series,
+    same_joints,
 )
 from .imu import check_angular_velocity, check_gravity, check_orientation, in_body
 
@@ -42,6 +43,7 @@ def examine(robot: RobotSpec, needs: Needs, heard: Heard) -> list[Finding]:
         check_joint_rate(robot, needs, heard),
         check_imu_rate(needs, heard),
         check_names(robot, heard.joints),
+        check_publishers(heard),
         check_stamps(heard),
         check_clocks(needs, heard),
         check_position(robot, heard.joints),
@@ -86,6 +88,16 @@ def check_names(robot: RobotSpec, messages: Sequence[JointMessage]) -> Finding |
             "state them in the robot spec if the controller is to drive them",
         )
     return Finding("joint names", Level.OK, f"all {robot.n_joints}, each once")
+
+
+def check_publishers(heard: Heard) -> Finding | None:
+    """Each joint has one publisher, and so has the IMU."""
+    ends = heard.ends
+    if shared := same_joints(ends.joint_states, {message.names for message in heard.joints}):
+        return _fail("publishers", f"joint_states: {shared}", "end one of them")
+    if len(imus := set(ends.imu)) > 1:
+        return _fail("publishers", f"imu/data: {' and '.join(sorted(imus))}", "end one of them")
+    return None
 
 
 def check_joint_rate(robot: RobotSpec, needs: Needs, heard: Heard) -> Finding | None:

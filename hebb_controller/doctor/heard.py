@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,6 +121,27 @@ class Heard:
     joints: tuple[JointMessage, ...]
     imu: tuple[ImuMessage, ...]
     ends: Ends
+
+
+def same_joints(publishers: Sequence[str], names: Collection[Sequence[str]]) -> str:
+    """Return that several nodes publish the same joints, or an empty string.
+
+    Args:
+        publishers: full names of the nodes that publish joint_states; the same name is the same node, one
+            that was started again perhaps.
+        names: the different lists of joints that its messages have.
+    """
+    nodes = sorted(set(publishers))
+    if len(nodes) < 2:
+        return ""
+    who = " and ".join(nodes)
+    times = Counter(joint for joints in names for joint in set(joints))
+    twice = [joint for joint, count in times.items() if count > 1]
+    if twice:
+        return f"{who} publish the same joints ({', '.join(twice)})"
+    if len(names) < len(nodes):
+        return f"{who} publish the same joints, unless one of them says nothing"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,9 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self._following = False
         self._plasticity = "plastic"  # as was logged last; and the swap that was
         self._rolled_back = 0
+        given = self._parameter_overrides  # rclpy says nothing of those that nobody declares
+        if unknown := parameters.check_names(given):
+            self.get_logger().warning(f"unknown parameters, ignored: {', '.join(unknown)}")
         parameters.declare(self)
         for name in parameters.PARAMETERS:
             if reason := parameters.refusal(name, self.get_parameter(name).value):

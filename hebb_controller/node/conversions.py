@@ -19,7 +19,7 @@ from ..errors import MessageError
 from ..robot import FloatArray, RobotSpec
 from ..rotation import inverse, multiply, rotate
 from ..signals import Command, Mode, SensorReading
-from .values import Sample
+from .values import Sample, Source
 from .velocity_command import VelocityCommand
 
 # How else a message that lacks values can be mended.
@@ -62,6 +62,9 @@ def joint_command(command: Command, robot: RobotSpec, stamp: int) -> JointState:
 class ReadingAssembler:
     """Makes readings out of what the topics bring.
 
+    Attributes:
+        names: the different lists of joints that messages of joint_states had.
+
     Args:
         robot: its joints, in the order of the vectors.
         paired: a reading is made of messages with one stamp only, and each of them is used once;
@@ -74,6 +77,7 @@ class ReadingAssembler:
         self._robot = robot
         self._paired = paired
         self._index = {name: i for i, name in enumerate(robot.joint_names)}
+        self.names: set[tuple[str, ...]] = set()
         self._names: list[str] = []
         self._order: list[tuple[int, int]] = []
         self._position = np.zeros(n)
@@ -102,6 +106,7 @@ class ReadingAssembler:
         if names != self._names:
             self._order = self._match(names)
             self._names = names
+            self.names = {*self.names, tuple(names)}  # another thread may be reading the one before
         if not self._order:  # somebody else's joints
             return None
         measured = self._robot.velocity_cutoff is None
@@ -204,4 +209,8 @@ class ReadingAssembler:
             velocity_command=self._velocity_command.at(self._clock(now)),
             joint_stamp=self._joint_stamps(),
         )
-        return Sample(reading, stamp)
+        sources = (
+            Source("joint_states", min(self._joint_stamp), min(self._joint_received)),
+            Source("imu/data", imu_stamp, imu_received),
+        )
+        return Sample(reading, stamp, sources)

@@ -30,6 +30,7 @@ from ..robot import RobotSpec
 from ..safety import damp_command
 from ..signals import Command
 from .conversions import ReadingAssembler, joint_command, nanoseconds
+from .graph import type_name
 from .operator_client import Operator
 from .quality import command_qos, sensor_qos
 from .values import Sample
@@ -231,7 +232,7 @@ def _unfit(
 ) -> list[str]:
     """Return a sentence about each end that would not be connected to an end of type and quality ours."""
     sentences = []
-    wanted = f"sensor_msgs/msg/{kind.__name__}"
+    wanted = type_name(kind)
     # What is discovered has infinite durations where a profile that was never used has none.
     ours = QoSProfile(
         depth=ours.depth,

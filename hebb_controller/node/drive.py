@@ -72,6 +72,7 @@ class Drive:
         self._scheduling = ""
         self._suspects: set[str] = set()  # topics that had an incompatible end once
         self._incompatible: tuple[str, ...] = ()
+        self._strangers: tuple[str, ...] = ()
         self._others: tuple[str, ...] = ()
         self._starting = False
         self._veto = ""  # why a start that is under way shall not be
@@ -115,7 +116,7 @@ class Drive:
         )
         listener = Listener(
             reading=self._thread.offer,
-            estop=lambda: self._post(lambda loop: self._damp(loop, "estop was published")),
+            estop=lambda pressed: self._post(lambda loop: self._switch(loop, pressed=pressed)),
             beat=lambda now: self._post(lambda loop: loop.guard.beat(now)),
             incompatible=self._suspect,
             noticed=noticed,
@@ -150,6 +151,7 @@ class Drive:
             for topic in sorted(self._suspects.copy())
             for text in graph.mismatches(self._node, topic, own)
         )
+        self._strangers = self._inputs.strangers()
         statistics = self._thread.statistics
         begun, missed = statistics.ticks, statistics.overruns
         begun_since, missed_since = begun - self._counted[0], missed - self._counted[1]
@@ -163,7 +165,7 @@ class Drive:
         phase = loop.status.phase
         unfit = loop.guard.standing(now) if phase is Phase.TO_DEFAULT_POSE else ""
         if heard and phase in (Phase.INACTIVE, Phase.DAMPED):
-            check = loop.guard.check if phase is Phase.INACTIVE else loop.guard.check_reset
+            check = loop.guard.check_start if phase is Phase.INACTIVE else loop.guard.check_reset
             unfit = check(heard, now).detail
         return reports.Facts(
             lifecycle,
@@ -186,6 +188,7 @@ class Drive:
             velocity_complaint=inputs.velocity_complaint(now, loop.loaded),
             constant=loop.guard.constant_joints if phase is Phase.RUN else (),
             incompatible=self._incompatible,
+            strangers=self._strangers,
             gain=loop.gain,
             tick_rate=loop.tick_rate,
             measured=loop.supervisor.measured,
@@ -327,8 +330,15 @@ class Drive:
     def _begin(self, loop: ControlLoop) -> None:
         if self._veto:
             raise ActivationError(f"not started: {self._veto}.")
+        if loop.guard.estopped(time.monotonic()):
+            raise ActivationError("not started: estop is being published. Release it first.")
         self._output.begin()
         loop.start(time.monotonic())
+
+    def _switch(self, loop: ControlLoop, *, pressed: bool) -> None:
+        loop.guard.press(time.monotonic(), pressed=pressed)
+        if pressed:
+            self._damp(loop, "estop was published")
 
     def _damp(self, loop: ControlLoop, reason: str) -> bool:
         command = loop.damp(reason)

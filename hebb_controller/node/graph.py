@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 
+def type_name(kind: type[Any]) -> str:
+    """Return a message's type as the graph spells it, e.g. ``std_msgs/msg/Bool``."""
+    return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
+
+
+def publishers(node: Node, topic: str) -> tuple[str, ...]:
+    """Return the full names of the nodes that publish on a topic."""
+    return tuple(_full_name(info) for info in node.get_publishers_info_by_topic(topic))
+
+
+def of_another_type(node: Node, topic: str, kind: str) -> Iterator[str]:
+    """Yield topic, publisher and type for each whose messages are not of this kind, and so not heard."""
+    for info in node.get_publishers_info_by_topic(topic):
+        if info.topic_type != kind:
+            yield f"{topic} of {_full_name(info)} ({info.topic_type}, not {kind})"
+
+
 def other_publishers(node: Node, topic: str) -> tuple[str, ...]:
     """Return the full names of the nodes that publish on a topic, besides this one."""
-    found = [_full_name(info) for info in node.get_publishers_info_by_topic(topic)]
+    found = [*publishers(node, topic)]
     own = node.get_fully_qualified_name()
     if own in found:  # once: another one of the same name is another one
         found.remove(own)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..robot import FloatArray, RobotSpec
 from ..safety import Safety
 from ..signals import NOTHING_ACTED, Limit, LimitReport, SensorReading
 from .following import Following
-from .values import LoopSettings, Sample
+from .values import LoopSettings, Sample, Source
 
 LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
 SENSORS = {"joints": "all joints have", "imu": "the imu has"}
 CONSTANT = 2.0  # s after which a joint that reads the same all the time is worth a warning
+ESTOP_HOLDS = 2.0  # s for which a published e-stop holds, unless it is published as released
+BEYOND_RANGE = 1.0  # rad outside its range that a joint may read, of a robot that lies on its legs
 
 
 class Guard:
@@ -25,7 +29,7 @@ class Guard:
     """
 
     def __init__(self, robot: RobotSpec, safety: Safety, settings: LoopSettings) -> None:
-        self._names = robot.joint_names
+        self._robot = robot
         self._safety = safety
         self._settings = settings
         self._following = Following(robot, max_step=settings.sensor_timeout)
@@ -34,8 +38,8 @@ class Guard:
         self._changed = dict.fromkeys(SENSORS, 0)  # stamps, ns
         self._stamp = 0
         self._frozen = ""  # the sensors that damped the robot, until they read anything else
-        self._advanced = 0.0
-        self._beat = -np.inf
+        self._advanced: dict[str, tuple[int, float]] = {}  # topic -> its stamp, and since when
+        self._beat = self._estop = -np.inf
 
     @property
     def watchdog(self) -> float:
@@ -43,10 +47,10 @@ class Guard:
         settings = self._settings
         return LOCK_STEP_WATCHDOG if settings.lock_step else settings.sensor_timeout
 
-    def start(self, now: float) -> None:
-        """Have the robot count as following, and stamps as going on, from now on (s, steady)."""
+    def start(self) -> None:
+        """Have the robot count as following, and stamps as going on, from now on."""
         self._following.restart()
-        self._stamp, self._advanced, self._frozen = -1, now, ""
+        self._stamp, self._advanced, self._frozen = -1, {}, ""
 
     def begin(self, stamp: int) -> None:
         """Have sensors count as moving from this stamp on, ns."""
@@ -57,14 +61,24 @@ class Guard:
         """Take a dead-man's beat that came at this steady time, s."""
         self._beat = now
 
+    def press(self, now: float, *, pressed: bool) -> None:
+        """Take what the topic ``estop`` said at this steady time, s."""
+        self._estop = now if pressed else -np.inf
+
+    def estopped(self, now: float) -> bool:
+        """Return whether the topic ``estop`` keeps the robot from moving at this steady time, s."""
+        return now - self._estop < ESTOP_HOLDS
+
     def check(self, sample: Sample, now: float) -> LimitReport:
-        """Return whether a reading may drive the robot now.
+        """Report whether a reading may drive the robot now.
 
         Args:
             sample: the latest reading.
             now: steady time, s.
         """
         settings = self._settings
+        if self.estopped(now):
+            return LimitReport(Limit.STALE, "estop is being published")
         silent = now - self._beat
         if settings.heartbeat_timeout and silent > settings.heartbeat_timeout:
             limit = f"(limit {settings.heartbeat_timeout * 1e3:.0f} ms)"
@@ -73,15 +87,38 @@ class Guard:
         quiet = now - sample.reading.received
         if settings.lock_step and quiet > self.watchdog:
             return LimitReport(Limit.STALE, f"no sensor reading for {quiet:.1f} s (lock-step)")
-        return self._safety.check(sample.reading, self.judged(sample, now))
+        report = self._safety.check(sample.reading, self.judged(sample, now))
+        if report.acted is Limit.STALE and sample.sources:
+            oldest = min(sample.sources, key=lambda source: source.received)
+            return replace(report, detail=f"{report.detail}: nothing new on {oldest.topic}")
+        return report
+
+    def check_start(self, sample: Sample, now: float) -> LimitReport:
+        """Report whether the robot may begin to move; arguments of :meth:`check`.
+
+        A joint that reads far outside its range is elsewhere: its driver has another zero or another unit.
+        """
+        report = self.check(sample, now)
+        if report.tripped:
+            return report
+        robot, position = self._robot, sample.reading.joint_position
+        beyond = np.maximum(robot.lower - position, position - robot.upper)
+        worst = int(beyond.argmax())
+        if beyond[worst] <= BEYOND_RANGE:
+            return NOTHING_ACTED
+        return LimitReport(
+            Limit.STALE,
+            f"{robot.joint_names[worst]} reads {position[worst]:.2f} rad, its range is "
+            f"{robot.lower[worst]:.2f} to {robot.upper[worst]:.2f}: see the driver's zero and unit",
+        )
 
     def check_reset(self, sample: Sample, now: float) -> LimitReport:
-        """Return whether a damped robot may move again; arguments of :meth:`check`.
+        """Report whether a damped robot may move again; arguments of :meth:`check`.
 
         Sensors that froze have to have read something new: a robot that stands still looks the same to
         sound ones for long only where they have no noise.
         """
-        report = self.check(sample, now)
+        report = self.check_start(sample, now)
         if report.tripped:
             return report
         frozen, sensors = self.standing(now), self._frozen
@@ -93,7 +130,7 @@ class Guard:
         return LimitReport(Limit.STALE, frozen) if frozen else NOTHING_ACTED
 
     def check_stall(self, stalled: float) -> LimitReport:
-        """Return whether the loop may go on after so long without a tick, s of steady time.
+        """Report whether the loop may go on after so long without a tick, s of steady time.
 
         Whoever receives the commands has damped meanwhile: the robot is not where it was.
         """
@@ -102,36 +139,51 @@ class Guard:
         return LimitReport(Limit.STALE, f"the control loop stood still for {stalled:.2f} s")
 
     def check_stamps(self, before: Sample | None, sample: Sample) -> LimitReport:
-        """Return whether one reading may follow another."""
+        """Report whether one reading may follow another."""
         if before is None:
             return NOTHING_ACTED
         step = (sample.stamp - before.stamp) * 1e-9
         if step < 0:
             return LimitReport(Limit.STALE, f"the stamps jumped back by {-step:.3f} s")
+        for old, new in zip(before.sources, sample.sources, strict=False):
+            if new.stamp < old.stamp:
+                back = (old.stamp - new.stamp) * 1e-9
+                return LimitReport(
+                    Limit.STALE, f"the stamps of {new.topic} jumped back by {back:.3f} s"
+                )
         if self._settings.lock_step and step > self._settings.sensor_timeout + 1e-9:
             return LimitReport(Limit.STALE, f"the stamps jumped ahead by {step:.3f} s")
         return NOTHING_ACTED
 
     def watch(self, sample: Sample, now: float) -> None:
         """See whether the stamps of the readings go on, and whether what froze reads something new."""
-        if sample.stamp != self._stamp:
-            self._stamp, self._advanced = sample.stamp, now
+        self._stamp = sample.stamp
+        before = self._advanced
+        self._advanced = {
+            topic: before[topic] if before.get(topic, (-1, now))[0] == stamp else (stamp, now)
+            for topic, stamp, _ in sample.sources or (Source("", sample.stamp, now),)
+        }
         if self._last is not None and self._frozen in _changes(self._last, sample.reading):
             self._frozen = ""
 
     def standing(self, now: float) -> str:
         """Return that one stamp has come again and again for too long, or an empty string."""
-        limit, still = self._settings.frozen_timeout, now - self._advanced
-        if not limit or still <= limit or self._settings.lock_step:
+        limit = self._settings.frozen_timeout
+        if not limit or self._settings.lock_step:
             return ""
-        return f"the stamps have stood still for {still:.2f} s"
+        still = {topic: now - since for topic, (_, since) in self._advanced.items()}
+        topics = [topic for topic, seconds in still.items() if seconds > limit]
+        if not topics:
+            return ""
+        of = "" if len(topics) == len(still) else f" of {' and '.join(topics)}"
+        return f"the stamps{of} have stood still for {max(still.values()):.2f} s"
 
     def check_motion(self, sample: Sample, now: float) -> LimitReport:
-        """Return whether the sensors of a robot that runs still read something new now and then.
+        """Report whether the sensors of a robot that runs still read something new now and then.
 
         All joints, or the imu, the same to the last bit, or one stamp again and again: that is a driver
         that repeats itself. A joint alone may be a damage that the rule lives with; without an imu the
-        tilt would not be seen.
+        tilt would not be seen. In a dry run nothing moves the joints.
         """
         reading, before = sample.reading, self._last
         self._last = reading
@@ -144,7 +196,8 @@ class Guard:
         limit = self._settings.frozen_timeout
         for sensors, since in self._changed.items():
             still = (sample.stamp - since) * 1e-9
-            if limit and still > limit:
+            awaited = self._settings.obeyed or sensors != "joints"
+            if limit and awaited and still > limit:
                 self._frozen = sensors
                 text = f"{SENSORS[sensors]} read the same for {still:.2f} s"
                 return LimitReport(Limit.STALE, text)
@@ -167,7 +220,8 @@ class Guard:
     def constant_joints(self) -> tuple[str, ...]:
         """Joints that have read the same for long while others have not."""
         still = self._stamp - self._moved > CONSTANT * 1e9
-        return tuple(name for name, is_still in zip(self._names, still, strict=True) if is_still)
+        names = self._robot.joint_names
+        return tuple(name for name, is_still in zip(names, still, strict=True) if is_still)
 
     def judged(self, sample: Sample, now: float) -> float:
         """Return the time by which a reading's age is judged: in lock-step it has none."""

@@ -14,6 +14,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool, Empty
 
+from ..doctor.heard import same_joints
 from ..errors import MessageError
 from ..robot import RobotSpec
 from . import conversions
@@ -30,14 +31,14 @@ class Listener(NamedTuple):
 
     Attributes:
         reading: of a complete reading.
-        estop: that ``estop`` was published.
+        estop: of what ``estop`` says: whether the robot has to stop.
         beat: of the dead-man's beat, with its steady time, s.
         incompatible: of a topic whose publisher offers too little quality of service.
         noticed: that there is something new to tell.
     """
 
     reading: Callable[[Sample], None]
-    estop: Callable[[], object]
+    estop: Callable[[bool], object]
     beat: Callable[[float], object]
     incompatible: Callable[[str], None]
     noticed: Callable[[], None]
@@ -102,13 +103,22 @@ class Inputs:
         """Return that no velocity is commanded to a rule that is steered by it, or nothing."""
         return self._assembler.velocity_complaint(now) if steered(loaded) else ""
 
+    def strangers(self) -> tuple[str, ...]:
+        """Return what is wrong with who publishes: another type, or what somebody else publishes, too."""
+        publishers = self._thread.publishers
+        found = [f"not heard for its type: {text}" for text in self._thread.of_another_type()]
+        if shared := same_joints(publishers("joint_states"), self._assembler.names):
+            found.append(f"joint_states: {shared}")
+        if len(imus := set(publishers("imu/data"))) > 1:
+            found.append(f"imu/data: {' and '.join(sorted(imus))} publish it")
+        return tuple(found)
+
     def close(self) -> None:
         """Listen no more."""
         self._thread.close()
 
     def _on_estop(self, message: Bool) -> None:
-        if message.data:
-            self._listener.estop()
+        self._listener.estop(message.data)
 
     def _on_heartbeat(self, message: Empty) -> None:
         self._listener.beat(time.monotonic())

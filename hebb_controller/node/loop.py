@@ -119,7 +119,7 @@ class ControlLoop:
         self._started = self._called = now
         self._sample = self._held = self._way = None
         self._pace.restart()
-        self.guard.start(now)
+        self.guard.start()
         self._tell(phase=Phase.TO_DEFAULT_POSE, reason="")
 
     def stop(self) -> Command | None:
@@ -230,7 +230,9 @@ class ControlLoop:
         repeated = before is not None and sample.stamp == before.stamp
         report = stall if stall.tripped else self.guard.check_stamps(before, sample)
         if not report.tripped:
-            report = self.guard.check(sample, now)
+            starting = phase is Phase.TO_DEFAULT_POSE and self._way is None
+            check = self.guard.check_start if starting else self.guard.check
+            report = check(sample, now)
         if not report.tripped and phase is Phase.RUN:
             report = self.guard.check_motion(sample, now)
         if report.tripped:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -12,6 +13,9 @@ from rclpy.node import Node
 from ..errors import ParameterError
 from ..signature import POLICIES
 from .values import Value
+
+CLOSE = 0.8  # likeness of two names, 0 to 1, from which on one was probably meant to be the other
+ROS_OWN = ("use_sim_time", "qos_overrides.", "start_type_description_service")
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,20 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
                 IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)
             ]
     return message
+
+
+def check_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the parameters given to the node that it does not know, such as those meant for all nodes.
+
+    Raises:
+        ParameterError: one of them looks like a misspelt one of the node's own: a limit that nobody
+            looks at is worse than a node that does not start.
+    """
+    unknown = [name for name in names if name not in PARAMETERS and not name.startswith(ROS_OWN)]
+    for name in unknown:
+        for meant in difflib.get_close_matches(name, PARAMETERS, n=1, cutoff=CLOSE):
+            raise ParameterError(f"unknown parameter '{name}'. Did you mean {meant}?")
+    return tuple(unknown)
 
 
 def refusal(name: str, value: Value) -> str:

@@ -34,6 +34,7 @@ from std_msgs.msg import Bool, Float64MultiArray
 
 from ..errors import HebbError, MissingExtraError, ParameterError
 from ..stop_signals import stop_event
+from .graph import type_name
 from .message_definitions import definition
 from .scheduling import steady_clock
 
@@ -187,8 +188,8 @@ class RecorderNode(Node):
         self._topics = []
         for name, (kind, qos) in TOPICS.items():
             full = self.resolve_topic_name(name)
-            type_name = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
-            number = self.disk.file.add_topic(full, type_name, definition(type_name))
+            message = type_name(kind)
+            number = self.disk.file.add_topic(full, message, definition(message))
             take = functools.partial(self._take, number)
             self._topics.append(self.create_subscription(kind, name, take, qos, raw=True))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)

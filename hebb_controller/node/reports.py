@@ -60,6 +60,7 @@ class Facts:
         velocity_complaint: that nobody commands the velocity that the rule needs.
         constant: joints that read the same all the time.
         incompatible: topics, and whom of them the quality of service keeps away.
+        strangers: what is wrong with who publishes the inputs.
         gain: plasticity gain in force.
         tick_rate: of the rule, by the stamps, Hz.
         measured: norm, change and saturation per layer.
@@ -85,6 +86,7 @@ class Facts:
     velocity_complaint: str = ""
     constant: Sequence[str] = ()
     incompatible: Sequence[str] = ()
+    strangers: Sequence[str] = ()
     gain: float = 0.0
     tick_rate: float = 0.0
     measured: Sequence[LayerEnvelope] = ()
@@ -172,6 +174,7 @@ def _inputs(facts: Facts) -> tuple[bytes, str, dict[str, object]]:
         found.append(facts.refused)
     if facts.incompatible:
         found.append(f"incompatible quality of service: {'; '.join(facts.incompatible)}")
+    found.extend(facts.strangers)
     if facts.velocity_complaint:
         found.append(facts.velocity_complaint)
     if facts.constant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..controller import Controller
 from ..rule import Rule
@@ -22,12 +23,33 @@ class Phase(enum.Enum):
     DAMPED = "DAMPED"
 
 
+class Source(NamedTuple):
+    """One of the topics that a reading was made from.
+
+    Attributes:
+        topic: its name.
+        stamp: of the oldest value that it contributed, ns.
+        received: when that value arrived, s, steady time.
+    """
+
+    topic: str
+    stamp: int
+    received: float
+
+
 @dataclass(frozen=True)
 class Sample:
-    """A reading with its stamp as the exact number of nanoseconds that came over the wire."""
+    """A reading with its stamp as the exact number of nanoseconds that came over the wire.
+
+    Attributes:
+        reading: the reading.
+        stamp: of its newest value, ns.
+        sources: the topics that it was made from; empty where there is only one.
+    """
 
     reading: SensorReading
     stamp: int
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True)

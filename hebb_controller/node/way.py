@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..controller import MOVE_RATE
 from ..robot import FloatArray
 
-SPEED = 1.0  # rad/s, of the joint that has furthest to go
 DURATION = 0.5  # s, the shortest way
 
 
@@ -26,7 +26,7 @@ class Way:
     ) -> None:
         self._start, self._target = start.copy(), target
         furthest = float(np.abs(target - start).max())
-        self._duration = round(max(DURATION, furthest / SPEED) * 1e9)
+        self._duration = round(max(DURATION, furthest / MOVE_RATE) * 1e9)
         self._max_step = round(max_step * 1e9)
         self._elapsed = 0
         self._stamp = stamp

@@ -13,7 +13,8 @@ from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from rig import CONTROL, LATE, PATIENCE, Recorder, is_damp, write_spec
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import Imu
+from sensor_msgs.msg import Imu, JointState
+from std_msgs.msg import Bool, Empty
 
 from hebb_controller.contract import Contract, joint_contracts
 from hebb_controller.network import InitialSpec
@@ -165,7 +166,7 @@ joints, pose = words[:half], [float(word) for word in words[half:]]
 rclpy.init(args=[])
 node = Node(name)
 states = node.create_publisher(JointState, "joint_states", 1)
-imus = node.create_publisher(Imu, "imu/data", 1)
+imus = node.create_publisher(Imu, "imu/data", 1) if with_imu == "imu" else None
 tick = 0
 while rclpy.ok():
     tick += 1
@@ -173,7 +174,7 @@ while rclpy.ok():
     message.velocity = [0.0] * half
     message.header.stamp = node.get_clock().now().to_msg()
     states.publish(message)
-    if with_imu == "imu":
+    if imus is not None:
         imu = Imu()
         imu.orientation.w = 1.0
         imu.header.stamp = message.header.stamp
@@ -221,6 +222,54 @@ def test_two_drivers_make_one_robot_and_the_joints_of_the_one_that_dies_are_name
         since = len(made.statuses.items)
         assert made.operator.trigger(f"{CONTROL}/reset_estop") == ""
         made.wait_for_phase("RUN", since=since)
+
+
+# Who publishes
+
+
+def test_a_publisher_of_another_type_or_of_the_same_joints_is_named_until_it_has_gone(rig):
+    made = rig(patient=True)
+    made.up(active=False)
+    fine = inputs(lambda said: said == "readings arrive")
+    node = made.operator.node
+    me = node.get_fully_qualified_name()
+    for kind, topic, complaint in (
+        (
+            Empty,
+            "estop",
+            f"not heard for its type: estop of {me} (std_msgs/msg/Empty, not std_",
+        ),
+        (
+            JointState,
+            "joint_states",
+            f"joint_states: /sim_node and {me} publish the same joints",
+        ),
+        (Imu, "imu/data", f"imu/data: /sim_node and {me} publish it"),
+    ):
+        since = len(made.diagnostics.items)
+        publisher = node.create_publisher(kind, topic, 1)
+        made.diagnostics.wait(inputs(lambda said, c=complaint: c in said), since=since)
+        since = len(made.diagnostics.items)
+        node.destroy_publisher(publisher)
+        made.diagnostics.wait(fine, since=since)
+
+
+def test_nothing_starts_while_an_estop_is_being_published(rig):
+    made = rig(patient=True)
+    made.up(active=False)
+    button = made.operator.node.create_publisher(Bool, "estop", 1)
+    pressed = made.operator.node.create_timer(0.1, lambda: button.publish(Bool(data=True)))
+    while button.get_subscription_count() == 0:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert not made.operator.change_state(CONTROL, "activate")
+    assert "not started: estop " in made.controller.output()
+    assert not made.commands.items
+    pressed.cancel()
+    button.publish(Bool(data=False))
+    while not made.operator.change_state(CONTROL, "activate"):
+        time.sleep(0.2)
+    made.running()
 
 
 # What the robot spec says of the sensors

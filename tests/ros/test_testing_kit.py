@@ -1,5 +1,6 @@
 """What a repository of robot tests is promised by hebb_controller.testing."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -66,8 +67,11 @@ def test_what_is_wrong_is_said_and_no_process_is_left(tmp_path, rule_file, scena
         run_scenario(tmp_path / "missing.rule.safetensors", scenario, logs=tmp_path)
     with pytest.raises(ScenarioError, match="no such scenario"):
         run_scenario(rule_file, "limping", logs=tmp_path)
-    with pytest.raises(HebbError, match="duration is 0"):
-        run_scenario(rule_file, scenario, duration=0.0, logs=tmp_path)
+    for duration in (0.0, math.nan):
+        with pytest.raises(HebbError, match=f"duration is {duration}"):
+            run_scenario(rule_file, scenario, duration=duration, logs=tmp_path)
+    with pytest.raises(HebbError, match="unknown parameter 'nonsense'"):
+        run_scenario(rule_file, scenario, controller={"nonsense": 1.0}, logs=tmp_path)
     refused = {"runtime": "abacus"}
     with pytest.raises(HebbError, match="abacus"):
         run_scenario(rule_file, scenario, controller=refused, logs=tmp_path)

@@ -129,7 +129,7 @@ def test_a_network_that_is_not_finite_leads_to_the_safe_action(action, mode):
         assert command.position.tolist() == [0.375, 0.0]
 
 
-def test_moving_to_a_pose_is_bounded_and_does_not_tick_the_network():
+def test_moving_to_a_pose_takes_one_rad_per_second_and_does_not_tick_the_network():
     controller = scripted()
     robot = controller.robot
     positions = []
@@ -137,7 +137,7 @@ def test_moving_to_a_pose_is_bounded_and_does_not_tick_the_network():
         reading = toy_reading(robot, tick * PERIOD, joint_position=controller.last_position.copy())
         command = controller.move_to(np.array([0.75, 9.0]), reading, tick * PERIOD)
         positions.append(command.position.tolist())
-    assert positions == [[0.5, 0.5], [0.75, 1.0], [0.75, 1.5], [0.75, 2.0]]
+    assert positions == [[0.375, 0.125], [0.5, 0.25], [0.625, 0.375], [0.75, 0.5]]
     assert controller.runtime.seen == []
     tripped = controller.move_to(np.zeros(2), toy_reading(robot), 9.0)
     assert tripped.limits.acted is Limit.STALE
@@ -305,5 +305,6 @@ def test_the_robots_own_limits_hold_not_those_of_the_training():
     robot = another(change_joint("max_target_rate", 4.0))  # trained with 2
     controller = controller_for(toy_rule(), robot)
     controller.reset(np.random.default_rng(0))
-    command = controller.move_to(np.array([1.0, 0.0]), toy_reading(robot), 0.0)
+    controller.runtime = Script([1.0, 0.0])
+    command = controller.step(toy_reading(robot), 0.0)
     assert command.position.tolist() == [0.75, 0.0]  # 4 rad/s · 0.125 s above 0.25

@@ -19,6 +19,7 @@ from hebb_controller.doctor.heard import (
     JointMessage,
     Level,
     Needs,
+    same_joints,
 )
 
 ROBOT = toy_robot()  # knee −1 … 1.5, default 0.25; hip −4 … 4, default 0
@@ -368,8 +369,36 @@ ENDS_AMISS = {
     "commander": ({"commanders": ("/teleop",)}, "commanders", Level.FAIL, "published by /teleop"),
     "no receiver": ({"receivers": ()}, "receiver", Level.FAIL, "nobody subscribes"),
     "two receivers": ({"receivers": ("/a", "/b")}, "receiver", Level.WARN, "taken by /a, /b"),
+    "two of the same joints": (
+        {"joint_states": ("/driver", "/gui")},
+        "publishers",
+        Level.FAIL,
+        "/driver and /gui publish the same joints, unless one of them says nothing",
+    ),
+    "two imus": ({"imu": ("/imu", "/ekf")}, "publishers", Level.FAIL, "imu/data: /ekf and /imu"),
     "quality": ({"incompatible": ("/x no",)}, "quality of service", Level.FAIL, "/x no"),
 }
+
+
+@pytest.mark.parametrize(
+    ("publishers", "names", "said"),
+    [
+        (("/a", "/a"), [("hip",)], ""),  # the second is the first, started again
+        (("/a", "/b"), [("hip",), ("knee",)], ""),
+        (
+            ("/a", "/b"),
+            [("hip", "knee"), ("knee", "toe")],
+            "/a and /b publish the same joints (knee)",
+        ),
+        (
+            ("/b", "/a"),
+            [("hip",)],
+            "/a and /b publish the same joints, unless one of them says nothing",
+        ),
+    ],
+)
+def test_joints_that_two_nodes_publish_are_named(publishers, names, said):
+    assert same_joints(publishers, names) == said
 
 
 @pytest.mark.parametrize("case", ENDS_AMISS)

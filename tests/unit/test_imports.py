@@ -61,6 +61,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "doctor": (CORE | {"doctor"}, frozenset()),
     "node": (TICK | {"bridge", "envelope", "node", "recording"}, frozenset({"rclpy"})),
     "node.doctor": (TICK | {"doctor", "node"}, frozenset({"rclpy"})),
+    "node.inputs": (TICK | {"doctor", "node"}, frozenset({"rclpy"})),
     "node.spinning": (frozenset(), frozenset({"rclpy"})),
     "node.recorder_node": (BASE | {"mcap_file", "node"}, frozenset({"rclpy"})),
     "node.bench": (TICK | {"node"}, frozenset()),

@@ -1,9 +1,12 @@
-"""What the guard alone can see: sensors that froze, and a heartbeat that is missing."""
+"""What the guard alone can see: sensors that froze, clocks that jumped, switches that stop the robot."""
 
-from plastic_loop import Driven
-from toys import PERIOD
+import numpy as np
+import pytest
+from plastic_loop import NS, Driven, run_again
+from toys import PERIOD, toy_reading
 
-from hebb_controller.node.values import Phase
+from hebb_controller.node.values import Phase, Sample, Source
+from hebb_controller.signals import Mode
 
 
 def test_all_joints_that_read_the_same_damp_and_one_does_not():
@@ -34,3 +37,67 @@ def test_without_a_heartbeat_the_robot_is_damped_and_not_let_go():
     assert "no heartbeat" in driven.loop.reset_estop(now)
     driven.loop.guard.beat(now)
     assert driven.loop.reset_estop(now) == ""
+
+
+def test_in_a_dry_run_joints_may_stand_still_and_the_imu_may_not():
+    driven = Driven(frozen_timeout=4 * PERIOD, obeyed=False)
+    still = {"joint_position": (0.25, 0.0), "joint_velocity": (0.0, 0.0)}
+    driven.step(20, **still)
+    assert driven.status.phase is Phase.RUN
+    driven.step(6, **still, angular_velocity_base=np.zeros(3))
+    assert driven.status.phase is Phase.DAMPED
+    assert "the imu has read the same" in driven.status.reason
+
+
+@pytest.mark.parametrize("topic", ["joint_states", "imu/data"])
+def test_the_stamps_of_each_topic_must_not_jump_back(topic):
+    driven = Driven()
+    in_step = {"joint_states": 0, "imu/data": 0}
+    driven.step(5, sources=in_step)
+    assert driven.status.phase is Phase.RUN
+    driven.step(sources={**in_step, topic: 80})
+    assert driven.status.phase is Phase.DAMPED
+    assert f"the stamps of {topic} jumped back by 9.875 s" in driven.status.reason
+
+
+def test_the_stamps_of_each_topic_must_go_on():
+    driven = Driven(frozen_timeout=4 * PERIOD)
+    for tick in range(10):
+        driven.step(sources={"joint_states": 0, "imu/data": tick})
+    assert driven.status.phase is Phase.DAMPED
+    assert driven.status.reason.startswith("the stamps of imu/data have stood still for 0.62 s")
+
+
+def test_a_topic_that_falls_silent_is_named():
+    driven = Driven()
+    driven.step(5)
+    now = (driven.stamp + NS) * 1e-9
+    reading = toy_reading(driven.robot, now, received=now - 0.5)
+    sources = (
+        Source("joint_states", driven.stamp, now - 0.5),
+        Source("imu/data", driven.stamp, now),
+    )
+    driven.loop.tick(Sample(reading, driven.stamp + NS, sources), now)
+    assert driven.status.phase is Phase.DAMPED
+    assert "nothing new on joint_states" in driven.status.reason
+
+
+def test_an_estop_that_is_published_holds_until_it_is_released_or_old():
+    driven = Driven()
+    now = driven.stamp * 1e-9
+    driven.loop.guard.press(now, pressed=True)
+    driven.loop.damp("estop was published")
+    assert driven.loop.reset_estop(now + 1.9) == "still unsafe: estop is being published."
+    driven.loop.guard.press(now, pressed=False)
+    assert driven.loop.reset_estop(now) == ""
+
+
+def test_an_estop_that_is_published_keeps_a_run_from_moving_anything():
+    driven = Driven(run=False)
+    driven.loop.guard.press(0.0, pressed=True)
+    driven.loop.start(0.0)
+    (command,) = driven.step()
+    assert command.mode is Mode.DAMP
+    assert driven.status.reason.startswith("estop is being published")
+    driven.step(16)  # 2 s later nobody has published it again
+    run_again(driven)

@@ -43,12 +43,15 @@ def test_one_value_that_is_not_finite_in_any_place_trips(robot, safety, field, v
         reading = toy_reading(robot)
         getattr(reading, field)[place] = value
         report = safety.check(reading, 0.0)
-        assert report == LimitReport(Limit.FINITE, "a sensor value is not finite")
+        joint = f" of {robot.joint_names[place]}" if field.startswith("joint") else ""
+        detail = f"a sensor value is not finite: {field}{joint}"
+        assert report == LimitReport(Limit.FINITE, detail)
         assert report.tripped
 
 
 @pytest.mark.parametrize("stamp", [math.nan, math.inf, -math.inf, 1e300])
 def test_a_stamp_that_is_no_time_trips(robot, safety, stamp):
+    assert "the stamp" in safety.check(toy_reading(robot, stamp, received=0.0), 0.0).detail
     assert safety.check(toy_reading(robot, stamp, received=0.0), 0.0).acted is Limit.FINITE
 
 
