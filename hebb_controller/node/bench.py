@@ -186,9 +186,9 @@ def measure(seconds: float, *, pairs: int, rt_priority: int = 0) -> dict[str, fl
         NodeBenchError: a run was no run, or the priority is not to be had.
     """
     with ThreadPoolExecutor(1) as thread:  # only it gets the priority
-        refusal = thread.submit(scheduling.prepare_thread, rt_priority, -1).result()
-    if "not " in refusal:
-        raise NodeBenchError(f"{refusal}.")
+        scheduled = thread.submit(scheduling.prepare_thread, rt_priority, -1).result()
+    if not scheduled.granted:
+        raise NodeBenchError(f"{scheduled.detail}.")
     runs: list[tuple[Punctuality, Punctuality]] = []
     with _as_in_the_node(), _load():
         for _ in range(pairs):

@@ -183,9 +183,9 @@ class ControllerNode(LifecycleNodeMixin, Node):
             log.warning(
                 f"swap {status.swap}: rolled back to {status.rule_file}: {status.swap_reason}"
             )
-        if status.plasticity != self._plasticity:
-            self._plasticity = status.plasticity
-            log.warning(f"plasticity: {status.plasticity}")
+        if status.plasticity_text != self._plasticity:
+            self._plasticity = status.plasticity_text
+            log.warning(f"plasticity: {self._plasticity}")
         self._publish_status(status)
         if self.context.ok():
             self._changed.trigger()

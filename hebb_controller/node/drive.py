@@ -26,7 +26,7 @@ from .network_topics import NetworkTopics
 from .output import CommandOutput
 from .parameters import Settings, check_timeout
 from .rates import divide
-from .scheduling import prepare_thread, raise_others, settle
+from .scheduling import NORMAL, prepare_thread, raise_others, settle
 from .succession import SwapSettings
 from .supervisor import SupervisorSettings
 from .values import Loaded, LoopSettings, LoopStatus, Phase
@@ -69,7 +69,7 @@ class Drive:
         check_timeout(settings, period)
         self._node = node
         self._noticed = noticed
-        self._scheduling = ""
+        self._scheduling = NORMAL
         self._suspects: set[str] = set()  # topics that had an incompatible end once
         self._incompatible: tuple[str, ...] = ()
         self._strangers: tuple[str, ...] = ()
@@ -361,8 +361,8 @@ class Drive:
         settings = self.settings
         self._scheduling = prepare_thread(settings.rt_priority, settings.cpu)
         raise_others(settings.rt_priority)
-        if "not " in self._scheduling:
-            self._node.get_logger().warning(f"control thread: {self._scheduling}")
+        if not self._scheduling.granted:
+            self._node.get_logger().warning(f"control thread: {self._scheduling.detail}")
 
     def _send(self, command: Command, stamp: int, *, last: bool = False) -> None:
         if not self._node.context.ok():

@@ -27,14 +27,14 @@ from .guard import Guard
 from .rates import Pace, RateWatch
 from .succession import Succession, SwapSettings
 from .supervisor import Stage, Supervisor, SupervisorSettings
-from .values import Loaded, LoopSettings, LoopStatus, Phase, Sample
+from .values import Loaded, LoopSettings, LoopStatus, Phase, Plasticity, Sample
 from .way import Way
 
 REMEDIES = {
-    Stage.FROZEN: "frozen",
-    Stage.RESTORED: "frozen, with the last good weights",
-    Stage.TWIN: "the static twin drives",
-    Stage.GIVEN_UP: "given up",
+    Stage.FROZEN: Plasticity.FROZEN,
+    Stage.RESTORED: Plasticity.RESTORED,
+    Stage.TWIN: Plasticity.TWIN,
+    Stage.GIVEN_UP: Plasticity.GIVEN_UP,
 }
 
 
@@ -402,6 +402,7 @@ class ControlLoop:
     def _tell(self, *, phase: Phase | None = None, reason: str | None = None) -> None:
         """Say anew what there is to say."""
         succession, loaded = self._succession, self.loaded
+        plasticity, plasticity_reason = self._plasticity()
         self.status = replace(
             self.status,
             phase=self.status.phase if phase is None else phase,
@@ -409,23 +410,26 @@ class ControlLoop:
             rule_file=loaded.path,
             sha256=loaded.sha256,
             swap=succession.number,
-            swap_state=succession.state.value,
+            swap_state=succession.state,
             swap_reason=succession.reason,
-            plasticity=self._plasticity(),
+            plasticity=plasticity,
+            plasticity_reason=plasticity_reason,
             watch=self.supervisor.watch,
         )
 
-    def _plasticity(self) -> str:
+    def _plasticity(self) -> tuple[Plasticity, str]:
+        """Return whether the weights change, and the reason where that does not say it all."""
         stage = self.supervisor.stage
         if stage is not Stage.PLASTIC:
-            return f"{REMEDIES[stage]}: {self.supervisor.reason}"
+            return REMEDIES[stage], self.supervisor.reason
         if not RULE_KINDS[self.loaded.rule.header.kind].tensors:
-            return "static: the rule changes nothing"
+            return Plasticity.STATIC, ""
         if self._frozen_by_hand:
-            return "frozen: by ~/freeze"
+            return Plasticity.FROZEN_BY_HAND, ""
         if not self._gain:
-            return "frozen: plasticity_gain is 0"
+            return Plasticity.FROZEN_BY_GAIN, ""
         if self._rate.off:
             rate = 1.0 / self.controller.interface.period
-            return f"frozen: ticks come at {self.tick_rate:.1f} Hz, the rule needs {rate:g} Hz"
-        return "plastic"
+            ticks = f"ticks come at {self.tick_rate:.1f} Hz, the rule needs {rate:g} Hz"
+            return Plasticity.FROZEN, ticks
+        return Plasticity.PLASTIC, ""

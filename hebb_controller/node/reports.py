@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -12,11 +12,17 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayou
 
 from ..rule import LayerEnvelope
 from ..runtime.base import Runtime
-from .values import LoopStatus, Phase
+from .scheduling import NORMAL, Scheduling
+from .values import LoopStatus, Phase, Plasticity, SwapState
 
 PLASTICITY_COLUMNS = ("mean_abs_change", "weight_norm")
-ASKED_FOR = ("plastic", "static:", "frozen: by ~/freeze", "frozen: plasticity_gain is 0")
-"""How ``LoopStatus.plasticity`` begins where it is as it was asked for."""
+AS_ASKED = (
+    Plasticity.PLASTIC,
+    Plasticity.STATIC,
+    Plasticity.FROZEN_BY_HAND,
+    Plasticity.FROZEN_BY_GAIN,
+)
+"""What plasticity may be without a warning: rule or operator asked for it."""
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
@@ -72,7 +78,7 @@ class Facts:
     missed: float = 0.0
     hung: float = 0.0
     limits: WarnLimits | None = None
-    scheduling: str = ""
+    scheduling: Scheduling = NORMAL
     command_topic: str = "joint_command"
     others: Sequence[str] = ()
     dry_run: bool = False
@@ -109,7 +115,7 @@ def diagnostics(node: str, status: LoopStatus | None, facts: Facts) -> list[Diag
     if status is not None:
         values |= {
             **{key: round(figure, 1) for key, figure in facts.timing.items()},
-            "scheduling": facts.scheduling,
+            "scheduling": facts.scheduling.detail,
             "ticks": facts.ticks,
             "last_limits": facts.last_limits,
             "dry_run": facts.dry_run,
@@ -140,8 +146,8 @@ def _complaints(status: LoopStatus, facts: Facts) -> Iterator[str]:
             p99 = facts.timing.get(f"{name}_p99_us", 0.0) * 1e-6
             if p99 > most:
                 yield f"{name} p99 is {p99 * 1e3:.1f} ms (limit {most * 1e3:g} ms)"
-    if "not " in facts.scheduling:
-        yield facts.scheduling
+    if not facts.scheduling.granted:
+        yield facts.scheduling.detail
 
 
 def _control(status: LoopStatus | None) -> tuple[bytes, str, dict[str, object]]:
@@ -149,8 +155,19 @@ def _control(status: LoopStatus | None) -> tuple[bytes, str, dict[str, object]]:
         return OK, "UNCONFIGURED", {"phase": "UNCONFIGURED"}
     reason = f": {status.reason}" if status.reason else ""
     level = ERROR if status.phase is Phase.DAMPED else OK
-    values = {**asdict(status), "phase": status.phase.value}
-    return level, f"{status.phase.value}{reason}", values
+    return level, f"{status.phase.value}{reason}", _published(status)
+
+
+def _published(status: LoopStatus) -> dict[str, object]:
+    """Return a status field by field, enumerations as their texts."""
+    values = {
+        **vars(status),
+        "phase": status.phase.value,
+        "swap_state": status.swap_state.value,
+        "plasticity": status.plasticity_text,
+    }
+    del values["plasticity_reason"]  # it is in the text
+    return values
 
 
 def _inputs(facts: Facts) -> tuple[bytes, str, dict[str, object]]:
@@ -183,7 +200,6 @@ def _inputs(facts: Facts) -> tuple[bytes, str, dict[str, object]]:
 
 
 def _plasticity(status: LoopStatus, facts: Facts) -> tuple[bytes, str, dict[str, object]]:
-    asked = status.plasticity.startswith(ASKED_FOR)
     values: dict[str, object] = {
         "watch": status.watch,
         "plasticity_gain": facts.gain,
@@ -193,13 +209,14 @@ def _plasticity(status: LoopStatus, facts: Facts) -> tuple[bytes, str, dict[str,
         values[f"layer{k}"] = (
             f"norm {layer.norm:.4g}, change {layer.change:.4g}, saturation {layer.saturation:.3f}"
         )
-    return OK if asked else WARN, status.plasticity, values
+    level = OK if status.plasticity in AS_ASKED else WARN
+    return level, status.plasticity_text, values
 
 
 def _rule(status: LoopStatus) -> tuple[bytes, str, dict[str, object]]:
     keys = ("rule_file", "sha256", "swap", "swap_state", "swap_reason")
-    values = {key: value for key, value in asdict(status).items() if key in keys}
-    if status.swap_state == "rolled back":
+    values = {key: value for key, value in _published(status).items() if key in keys}
+    if status.swap_state is SwapState.ROLLED_BACK:
         return WARN, f"rolled back: {status.swap_reason}", values
     return OK, status.rule_file, values
 

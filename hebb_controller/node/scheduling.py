@@ -8,10 +8,26 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 
 SWITCH_INTERVAL = 0.0002  # s; by Python's own 5 ms a busy thread would delay the control thread
+
+
+class Scheduling(NamedTuple):
+    """How a thread is scheduled.
+
+    Attributes:
+        granted: whether that is all that was asked for.
+        detail: what came of it, for people.
+    """
+
+    granted: bool
+    detail: str
+
+
+NORMAL = Scheduling(granted=True, detail="normal")
 
 
 def prepare_process() -> None:
@@ -37,8 +53,8 @@ def steady_clock() -> Clock:
     return Clock(clock_type=ClockType.STEADY_TIME)
 
 
-def prepare_thread(priority: int, cpu: int) -> str:
-    """Schedule the calling thread; return what came of it, for people.
+def prepare_thread(priority: int, cpu: int) -> Scheduling:
+    """Schedule the calling thread; return what came of it.
 
     Args:
         priority: of SCHED_FIFO, 1 to 99; 0 leaves the thread as it is.
@@ -60,7 +76,10 @@ def prepare_thread(priority: int, cpu: int) -> str:
                 f"CPU {cpu}", lambda: os.sched_setaffinity(0, {cpu}), f"there are the CPUs {there}"
             )
         )
-    return "; ".join(done) or "normal"
+    if not done:
+        return NORMAL
+    granted = all(part.granted for part in done)
+    return Scheduling(granted, "; ".join(part.detail for part in done))
 
 
 def raise_others(priority: int) -> None:
@@ -88,10 +107,10 @@ def _raise(thread: int, priority: int) -> None:
     os.sched_setscheduler(thread, policy, os.sched_param(priority))
 
 
-def _attempt(what: str, act: Callable[[], None], mend: str) -> str:
+def _attempt(what: str, act: Callable[[], None], mend: str) -> Scheduling:
     try:
         act()
     except (OSError, ValueError) as error:  # PermissionError is one
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        return f"not {what}: {reason}. Mend: {mend}"
-    return what
+        return Scheduling(granted=False, detail=f"not {what}: {reason}. Mend: {mend}")
+    return Scheduling(granted=True, detail=what)

@@ -11,7 +11,6 @@ was left.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,19 +20,9 @@ from ..robot import FloatArray
 from ..runtime.base import State
 from ..signals import SensorReading
 from .supervisor import Supervisor, SupervisorSettings
-from .values import Loaded
+from .values import Loaded, SwapState
 
 SLACK = 1e-9  # s, of a sum of periods
-
-
-class SwapState(enum.Enum):
-    """How far the last swap has come."""
-
-    NONE = "none"
-    BLENDING = "blending"
-    PROBATION = "probation"
-    KEPT = "kept"
-    ROLLED_BACK = "rolled back"
 
 
 @dataclass(frozen=True)

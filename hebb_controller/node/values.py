@@ -23,6 +23,29 @@ class Phase(enum.Enum):
     DAMPED = "DAMPED"
 
 
+class SwapState(enum.Enum):
+    """How far the last swap has come."""
+
+    NONE = "none"
+    BLENDING = "blending"
+    PROBATION = "probation"
+    KEPT = "kept"
+    ROLLED_BACK = "rolled back"
+
+
+class Plasticity(enum.Enum):
+    """Whether the weights change, and if not, at whose word or after which remedy."""
+
+    PLASTIC = "plastic"
+    STATIC = "static: the rule changes nothing"
+    FROZEN_BY_HAND = "frozen: by ~/freeze"
+    FROZEN_BY_GAIN = "frozen: plasticity_gain is 0"
+    FROZEN = "frozen"
+    RESTORED = "frozen, with the last good weights"
+    TWIN = "the static twin drives"
+    GIVEN_UP = "given up"
+
+
 class Source(NamedTuple):
     """One of the topics that a reading was made from.
 
@@ -115,7 +138,8 @@ class LoopStatus:
         swap: how many times the rule was changed, there and back.
         swap_state: how far the last change has come.
         swap_reason: why it was taken back; empty otherwise.
-        plasticity: whether weights change, and why not.
+        plasticity: whether weights change.
+        plasticity_reason: what froze them; empty where ``plasticity`` says it all.
         watch: what the weights are held to.
     """
 
@@ -124,7 +148,14 @@ class LoopStatus:
     rule_file: str
     sha256: str
     swap: int = 0
-    swap_state: str = "none"
+    swap_state: SwapState = SwapState.NONE
     swap_reason: str = ""
-    plasticity: str = "plastic"
+    plasticity: Plasticity = Plasticity.PLASTIC
+    plasticity_reason: str = ""
     watch: str = ""
+
+    @property
+    def plasticity_text(self) -> str:
+        """What is published as ``plasticity``."""
+        reason = f": {self.plasticity_reason}" if self.plasticity_reason else ""
+        return f"{self.plasticity.value}{reason}"

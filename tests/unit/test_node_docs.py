@@ -11,7 +11,7 @@ pytest.importorskip("rclpy")
 from hebb_controller.node.controller_node import TRIGGERS
 from hebb_controller.node.loop import REMEDIES
 from hebb_controller.node.parameters import PARAMETERS, Parameter
-from hebb_controller.node.succession import SwapState
+from hebb_controller.node.values import SwapState
 from hebb_sim import sim_node
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def test_every_service_swap_state_and_remedy_is_explained():
     for state in SwapState:
         assert f"\n| `{state.value}` |" in PAGE
     for words in list(REMEDIES.values())[:3]:
-        assert f"`{words}: " in PAGE
+        assert f"`{words.value}: " in PAGE
 
 
 def test_the_shipped_parameter_file_repeats_the_defaults():

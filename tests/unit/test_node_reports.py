@@ -15,7 +15,8 @@ from hebb_controller.node.reports import (
     diagnostics,
     status_message,
 )
-from hebb_controller.node.values import LoopStatus, Phase
+from hebb_controller.node.scheduling import NORMAL, Scheduling
+from hebb_controller.node.values import LoopStatus, Phase, Plasticity, SwapState
 from hebb_controller.rule import LayerEnvelope
 
 RUNNING = LoopStatus(Phase.RUN, "", "/rules/one", "ab12", swap=3, watch="its envelope, times 1.2")
@@ -24,7 +25,7 @@ FINE = Facts(
     "a1",
     timing={"rate_hz": 50.04, "jitter_p99_us": 4000.0, "latency_p99_us": 30_000.0, "overruns": 2},
     limits=WarnLimits(missed=0.001, jitter=0.005, latency=0.04),
-    scheduling="normal",
+    scheduling=NORMAL,
     reading_age=0.01,
     sensor_timeout=0.1,
     measured=(LayerEnvelope(1.5, 0.25, 0.125),),
@@ -103,11 +104,17 @@ def test_configured_there_are_the_four_and_their_values():
             OK,
             "INACTIVE",
         ),
-        ("Control Loop", {}, {"scheduling": "not CPU 9: x"}, WARN, "RUN; not CPU 9: x"),
         (
             "Control Loop",
             {},
-            {"scheduling": "CPU 1; not CPU 9: x"},
+            {"scheduling": Scheduling(False, "not CPU 9: x")},
+            WARN,
+            "RUN; not CPU 9: x",
+        ),
+        (
+            "Control Loop",
+            {},
+            {"scheduling": Scheduling(False, "CPU 1; not CPU 9: x")},
             WARN,
             "RUN; CPU 1; not CPU 9: x",
         ),
@@ -152,17 +159,36 @@ def test_configured_there_are_the_four_and_their_values():
             WARN,
             "no complete sensor reading yet; incompatible quality of service: imu/data of /x (y)",
         ),
-        ("Plasticity", {"plasticity": "frozen: by ~/freeze"}, {}, OK, "frozen: by ~/freeze"),
-        ("Plasticity", {"plasticity": "static: nothing"}, {}, OK, "static: nothing"),
-        ("Plasticity", {"plasticity": "frozen: layer 0"}, {}, WARN, "frozen: layer 0"),
+        ("Plasticity", {"plasticity": Plasticity.FROZEN_BY_HAND}, {}, OK, "frozen: by ~/freeze"),
+        (
+            "Plasticity",
+            {"plasticity": Plasticity.FROZEN_BY_GAIN},
+            {},
+            OK,
+            "frozen: plasticity_gain is 0",
+        ),
+        (
+            "Plasticity",
+            {"plasticity": Plasticity.STATIC},
+            {},
+            OK,
+            "static: the rule changes nothing",
+        ),
+        (
+            "Plasticity",
+            {"plasticity": Plasticity.FROZEN, "plasticity_reason": "layer 0"},
+            {},
+            WARN,
+            "frozen: layer 0",
+        ),
         (
             "Rule",
-            {"swap_state": "rolled back", "swap_reason": "norm"},
+            {"swap_state": SwapState.ROLLED_BACK, "swap_reason": "norm"},
             {},
             WARN,
             "rolled back: norm",
         ),
-        ("Rule", {"swap_state": "probation"}, {}, OK, "/rules/one"),
+        ("Rule", {"swap_state": SwapState.PROBATION}, {}, OK, "/rules/one"),
     ],
 )
 def test_what_is_wrong_is_said_under_its_name(name, status, facts, level, message):

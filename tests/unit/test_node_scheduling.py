@@ -21,7 +21,7 @@ def in_a_thread(function):
 
 
 def test_nothing_is_changed_unless_asked_for():
-    assert in_a_thread(lambda: scheduling.prepare_thread(0, -1)) == "normal"
+    assert in_a_thread(lambda: scheduling.prepare_thread(0, -1)) == (True, "normal")
 
 
 def test_a_priority_that_is_not_permitted_says_what_to_do(monkeypatch):
@@ -29,14 +29,16 @@ def test_a_priority_that_is_not_permitted_says_what_to_do(monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    said = scheduling.prepare_thread(50, -1)
+    granted, said = scheduling.prepare_thread(50, -1)
+    assert not granted
     assert said.startswith("not SCHED_FIFO 50: Operation not permitted. Mend: ")
     assert "limits.conf" in said
 
 
 def test_a_processor_that_does_not_exist_is_named_with_those_that_do():
     there = sorted(os.sched_getaffinity(0))
-    said = in_a_thread(lambda: scheduling.prepare_thread(0, 1000))
+    granted, said = in_a_thread(lambda: scheduling.prepare_thread(0, 1000))
+    assert not granted
     assert said.startswith("not CPU 1000: ")
     assert str(there[0]) in said
 
@@ -48,7 +50,7 @@ def test_only_the_calling_thread_is_bound_to_a_processor():
     def bound():
         return scheduling.prepare_thread(0, cpu), os.sched_getaffinity(0)
 
-    assert in_a_thread(bound) == (f"CPU {cpu}", {cpu})
+    assert in_a_thread(bound) == ((True, f"CPU {cpu}"), {cpu})
     assert os.sched_getaffinity(0) == there
 
 
@@ -70,7 +72,7 @@ for thread in others:
 started.wait()
 
 def tick():
-    print(scheduling.prepare_thread(50, -1))
+    print(scheduling.prepare_thread(50, -1).detail)
     scheduling.raise_others(50)
 
 control = threading.Thread(target=tick)

@@ -6,7 +6,7 @@ from plastic_loop import NS, Driven, loaded, run_again
 from toys import PERIOD
 
 from hebb_controller.network import InitialSpec
-from hebb_controller.node.values import Phase
+from hebb_controller.node.values import Phase, Plasticity
 
 
 def test_the_run_after_a_trip_on_probation_goes_on_from_what_the_old_rule_had_learned():
@@ -25,7 +25,7 @@ def test_weights_that_had_to_be_mended_are_not_what_later_runs_begin_with():
     driven = Driven(loaded("one", norm=1e-3))
     fresh = Driven(loaded("one", norm=1e-3)).state["weights"]
     driven.step(40)
-    assert driven.status.plasticity != "plastic"
+    assert driven.status.plasticity is not Plasticity.PLASTIC
     driven.loop.stage(loaded("two"))
     driven.step(6)
     driven.loop.damp("pulled")
@@ -141,11 +141,11 @@ def test_freezing_by_hand_keeps_the_weights_until_they_are_let_go():
     before = driven.state["weights"]
     driven.step(10)
     assert driven.state["weights"] == before
-    assert driven.status.plasticity == "frozen: by ~/freeze"
+    assert driven.status.plasticity is Plasticity.FROZEN_BY_HAND
     driven.loop.freeze(frozen=False)
     driven.step(10)
     assert driven.state["weights"] != before
-    assert driven.status.plasticity == "plastic"
+    assert driven.status.plasticity is Plasticity.PLASTIC
 
 
 def test_ticks_at_half_the_rate_freeze_the_weights_until_the_rate_returns():
@@ -158,13 +158,13 @@ def test_ticks_at_half_the_rate_freeze_the_weights_until_the_rate_returns():
 
     for _ in range(20):
         slowly()
-    assert "the rule needs 8 Hz" in driven.status.plasticity
+    assert "the rule needs 8 Hz" in driven.status.plasticity_reason
     before = driven.state["weights"]
     for _ in range(5):
         slowly()
     assert driven.state["weights"] == before
     driven.step(60)
-    assert driven.status.plasticity == "plastic"
+    assert driven.status.plasticity is Plasticity.PLASTIC
     assert driven.state["weights"] != before
 
 
