@@ -30,7 +30,8 @@ class ControlThreadError(HebbError, TimeoutError):
 class ControlThread:
     """Runs a loop and hands its commands on.
 
-    Only this thread touches the loop once it runs; others ask it by :meth:`ask`.
+    Once it runs, only this thread calls what changes the loop: others have it do so by :meth:`ask` or
+    :meth:`post`, and read no more than ``loop.py`` permits.
 
     Args:
         loop: the loop.

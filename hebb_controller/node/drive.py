@@ -232,7 +232,7 @@ class Drive:
             if self.status.phase is Phase.INACTIVE:
                 return f"{late}."
             try:
-                self._send(damp_command(self.robot), 0)
+                self._put_out(damp_command(self.robot))
             except ControlThreadError as error:
                 return f"{late}, and {error}"
             return f"{late}, and DAMP was sent without it."
@@ -321,7 +321,7 @@ class Drive:
             if not self._thread.end():
                 self._node.get_logger().error("the control thread does not end; damping without it")
                 try:
-                    self._send(damp_command(self.robot), 0, last=True)
+                    self._put_out(damp_command(self.robot), last=True)
                 except ControlThreadError as error:
                     self._node.get_logger().fatal(str(error))
             if driving:
@@ -364,20 +364,10 @@ class Drive:
         if not self._scheduling.granted:
             self._node.get_logger().warning(f"control thread: {self._scheduling.detail}")
 
-    def _send(self, command: Command, stamp: int, *, last: bool = False) -> None:
-        if not self._node.context.ok():
+    def _send(self, command: Command, stamp: int) -> None:
+        """Send a command and publish what the tick brought; for the control thread."""
+        if not self._put_out(command, stamp):
             return
-        if not self._sending.acquire(timeout=SEND_TIMEOUT):
-            raise ControlThreadError(
-                "no command can be sent: a thread that publishes one does not come back."
-            )
-        try:  # after the last one a thread that wakes up has nothing to say
-            if self._silent:
-                return
-            self._silent = last
-            self._output.send(command, stamp)
-        finally:
-            self._sending.release()
         self._topics.publish(self._loop, stamp)
         now = time.monotonic()
         if self._loop.status.phase is Phase.RUN and now >= self._next_plasticity:
@@ -385,6 +375,27 @@ class Drive:
             message = reports.plasticity_message(self._loop.controller.runtime)
             if message is not None:
                 self._plasticity.publish(message)
+
+    def _put_out(self, command: Command, stamp: int = 0, *, last: bool = False) -> bool:
+        """Send a command, from any thread; return whether one may still be sent.
+
+        Raises:
+            ControlThreadError: a thread that sends one does not come back.
+        """
+        if not self._node.context.ok():
+            return False
+        if not self._sending.acquire(timeout=SEND_TIMEOUT):
+            raise ControlThreadError(
+                "no command can be sent: a thread that publishes one does not come back."
+            )
+        try:  # after the last one a thread that wakes up has nothing to say
+            if self._silent:
+                return False
+            self._silent = last
+            self._output.send(command, stamp)
+            return True
+        finally:
+            self._sending.release()
 
     def _log(self, error: Exception) -> None:
         self._node.get_logger().error("".join(traceback.format_exception(error)))

@@ -22,6 +22,10 @@ BEYOND_RANGE = 1.0  # rad outside its range that a joint may read, of a robot th
 class Guard:
     """Judges readings and times for one robot.
 
+    ``check``, ``check_reset``, ``standing``, ``constant_joints`` and ``watchdog`` only read, and no more
+    than single numbers and references: any thread may use them. Everything else is for the thread that
+    ticks.
+
     Args:
         robot: its limits hold.
         safety: its stages that look at a reading.

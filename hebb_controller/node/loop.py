@@ -8,7 +8,14 @@
         +------stop----- DAMPED (latched, with its reason)
 
 Time is passed in: ``now`` is on the steady clock of ``SensorReading.received``, stamps are the
-readings' own. Only one thread may call into a loop.
+readings' own.
+
+One thread, the control thread, ticks a loop and makes every call that changes it. Other threads may read
+``status``, ``loaded``, ``ticks``, ``last_limits``, ``gain``, ``tick_rate`` and ``supervisor.measured``,
+and call ``refusal_to_carry`` and what :class:`~hebb_controller.node.guard.Guard` permits. All of these
+change nothing, and the values behind them are immutable and replaced as a whole: a reader never sees half
+of one, but two of them may be a tick apart. So they serve diagnostics and early refusals; whatever depends
+on the state at one moment is decided in the control thread.
 """
 
 from __future__ import annotations

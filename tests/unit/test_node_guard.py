@@ -101,3 +101,16 @@ def test_an_estop_that_is_published_keeps_a_run_from_moving_anything():
     assert driven.status.reason.startswith("estop is being published")
     driven.step(16)  # 2 s later nobody has published it again
     run_again(driven)
+
+
+def test_what_other_threads_may_ask_of_the_guard_changes_nothing():
+    driven = Driven(frozen_timeout=4 * PERIOD)
+    guard, given = driven.loop.guard, Sample(toy_reading(driven.robot), driven.stamp)
+    before = repr(vars(guard))
+    for now in (0.0, driven.stamp * 1e-9, 1e6):
+        guard.check(given, now)
+        guard.check_reset(given, now)
+        guard.standing(now)
+    assert guard.constant_joints == ()
+    assert guard.watchdog == 0.25
+    assert repr(vars(guard)) == before
