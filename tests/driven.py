@@ -8,6 +8,8 @@ from hebb_controller.contract import Contract, joint_contracts
 from hebb_controller.controller import controller_for
 from hebb_controller.network import InitialSpec
 from hebb_controller.node.loop import ControlLoop
+from hebb_controller.node.succession import SwapSettings
+from hebb_controller.node.supervisor import SupervisorSettings
 from hebb_controller.node.values import Loaded, LoopSettings, Phase, Sample
 from hebb_controller.observation import Channel
 from hebb_controller.plasticity import UpdateSpec
@@ -39,7 +41,18 @@ def loaded(robot, path="one", *, scale=0.3):
 
 
 def settings(**changes):
-    values = {"sensor_timeout": TIMEOUT, "lock_step": False, "by_stamps": True, "seed": 1}
+    values = {
+        "sensor_timeout": TIMEOUT,
+        "lock_step": False,
+        "by_stamps": True,
+        "seed": 1,
+        "command_period": 0.02,
+        "heartbeat_timeout": 0.0,
+        "frozen_timeout": 0.5,
+        "rate_tolerance": 0.2,
+        "can_damp": True,
+        "obeyed": True,
+    }
     return LoopSettings(**{**values, **changes})
 
 
@@ -64,7 +77,13 @@ class Driven:
 
     def __init__(self, robot, **changes):
         self.robot = robot
-        self.loop = ControlLoop(robot, loaded(robot), settings(**changes))
+        self.loop = ControlLoop(
+            robot,
+            loaded(robot),
+            settings(**changes),
+            swap=SwapSettings(0.5, 5.0),
+            supervisor=SupervisorSettings(1.2, 0.1, 0.1),
+        )
         self.stamp = 0
 
     def step(self, **changes):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import driven
 import numpy as np
 from toys import PERIOD, toy_reading, toy_robot, toy_rule, update_spec
 
@@ -9,7 +10,7 @@ from hebb_controller.controller import controller_for
 from hebb_controller.node.loop import ControlLoop
 from hebb_controller.node.succession import SwapSettings
 from hebb_controller.node.supervisor import SupervisorSettings
-from hebb_controller.node.values import Loaded, LoopSettings, Phase, Sample, Source
+from hebb_controller.node.values import Loaded, Phase, Sample, Source
 from hebb_controller.rule import Envelope, LayerEnvelope
 
 NS = round(PERIOD * 1e9)
@@ -39,12 +40,9 @@ class Driven:
         self.loop = ControlLoop(
             self.robot,
             first,
-            LoopSettings(
-                **{"sensor_timeout": 0.25, "lock_step": False, "by_stamps": True, "seed": 1}
-                | settings
-            ),
+            driven.settings(**{"sensor_timeout": 0.25} | settings),
             swap=swap,
-            supervisor=SupervisorSettings(margin=1.0),
+            supervisor=SupervisorSettings(margin=1.0, twin_speed=0.1, twin_fall_rate=0.1),
         )
         self.stamp = 0
         if run:

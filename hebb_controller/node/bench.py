@@ -31,8 +31,9 @@ from ..signals import Command, Mode, SensorReading
 from . import scheduling
 from .control_thread import ControlThread
 from .loop import ControlLoop
+from .parameters import Settings
 from .rates import TickStatistics
-from .values import Loaded, LoopSettings, Phase, Sample
+from .values import Loaded, Phase, Sample
 
 RATE = 500  # commands per second
 PATIENCE = 30.0  # s, how long the way to the default pose may take
@@ -114,10 +115,14 @@ def control_thread(seconds: float, rt_priority: int = 0) -> Punctuality:
     rule = load_rule(path)
     robot = load_robot(rule.header.contract.robot)
     robot = replace(robot, safety=replace(robot.safety, max_reading_age=MAX_READING_AGE))
-    settings = LoopSettings(
-        MAX_READING_AGE, lock_step=False, by_stamps=False, seed=0, command_period=1.0 / RATE
+    settings = Settings(sensor_timeout=MAX_READING_AGE)
+    loop = ControlLoop(
+        robot,
+        Loaded(controller_for(rule, robot), rule, str(path)),
+        settings.loop(1.0 / RATE),
+        swap=settings.swap,
+        supervisor=settings.supervisor,
     )
-    loop = ControlLoop(robot, Loaded(controller_for(rule, robot), rule, str(path)), settings)
     failures: list[Exception] = []
     target = [robot.default]  # where the robot, which obeys, is
 

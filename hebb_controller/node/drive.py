@@ -27,9 +27,7 @@ from .output import CommandOutput
 from .parameters import Settings, check_timeout
 from .rates import divide
 from .scheduling import NORMAL, prepare_thread, raise_others, settle
-from .succession import SwapSettings
-from .supervisor import SupervisorSettings
-from .values import Loaded, LoopSettings, LoopStatus, Phase
+from .values import Loaded, LoopStatus, Phase
 
 PLASTICITY_PERIOD = 0.02  # s, of ~/plasticity, at least
 SEND_TIMEOUT = 0.2  # s, how long one thread waits for another that publishes a command
@@ -85,22 +83,9 @@ class Drive:
         self._loop = ControlLoop(
             self.robot,
             self._topics.tap(loaded),
-            LoopSettings(
-                sensor_timeout=settings.sensor_timeout,
-                lock_step=settings.lock_step,
-                by_stamps=settings.by_reading,
-                seed=settings.seed,
-                command_period=period,
-                heartbeat_timeout=settings.heartbeat_timeout,
-                frozen_timeout=settings.frozen_timeout,
-                rate_tolerance=settings.rate_tolerance,
-                can_damp=not settings.forward,
-                obeyed=not settings.dry_run,
-            ),
-            swap=SwapSettings(settings.swap_blend, settings.swap_probation),
-            supervisor=SupervisorSettings(
-                settings.envelope_margin, settings.twin_speed, settings.twin_fall_rate
-            ),
+            settings.loop(period),
+            swap=settings.swap,
+            supervisor=settings.supervisor,
         )
         self._plasticity = node.create_publisher(Float64MultiArray, "~/plasticity", 10)
         self._output = CommandOutput(node, self.robot, settings, self._suspect)

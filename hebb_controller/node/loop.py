@@ -62,8 +62,8 @@ class ControlLoop:
         loaded: Loaded,
         settings: LoopSettings,
         *,
-        swap: SwapSettings = SwapSettings(),  # noqa: B008 - a frozen value
-        supervisor: SupervisorSettings = SupervisorSettings(),  # noqa: B008
+        swap: SwapSettings,
+        supervisor: SupervisorSettings,
     ) -> None:
         self.robot = robot
         self.ticks = 0

@@ -5,14 +5,17 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
 from ..errors import ParameterError
 from ..signature import POLICIES
-from .values import Value
+from .succession import SwapSettings
+from .supervisor import SupervisorSettings
+from .values import LoopSettings, Value
 
 CLOSE = 0.8  # likeness of two names, 0 to 1, from which on one was probably meant to be the other
 ROS_OWN = ("use_sim_time", "qos_overrides.", "start_type_description_service")
@@ -39,178 +42,263 @@ class Parameter:
     choices: tuple[str, ...] = ()
 
 
-PARAMETERS: Mapping[str, Parameter] = {
-    "robot": Parameter("a1", "Name of a shipped robot spec, or path of a .yaml file."),
-    "rule_file": Parameter(
+V = TypeVar("V", bound=Value)
+
+
+def _row(
+    default: V,
+    description: str,
+    *,
+    live: bool = False,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above_low: bool = False,
+    choices: tuple[str, ...] = (),
+) -> V:
+    """Return the field of ``Settings`` that declares a parameter; arguments as in ``Parameter``."""
+    row = Parameter(default, description, live, low, high, above_low, choices)
+    return field(default=default, metadata={"parameter": row})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The table: a field for each parameter; an instance holds their values."""
+
+    robot: str = _row("a1", "Name of a shipped robot spec, or path of a .yaml file.")
+    rule_file: str = _row(
         "",
         "Path of the .rule.safetensors file that drives the robot. Setting it while the node is "
         "inactive or active swaps the rule, after the new file was checked.",
         live=True,
-    ),
-    "rule_dir": Parameter(
+    )
+    rule_dir: str = _row(
         "",
         "If set, swaps load rule files from inside this directory only, and relative paths count from it.",
-        live=False,
-    ),
-    "swap_weights": Parameter(
+    )
+    swap_weights: str = _row(
         "fresh",
         "What a rule that is swapped in starts from: fresh initial weights, or those of the rule "
         "before, carried over (layer sizes must agree).",
         live=True,
         choices=("fresh", "carry"),
-    ),
-    "swap_blend": Parameter(
+    )
+    swap_blend: float = _row(
         0.5,
         "Time over which the commands of both rules are mixed at a swap, s; 0 to switch at once.",
         low=0.0,
         high=10.0,
-    ),
-    "swap_probation": Parameter(
+    )
+    swap_probation: float = _row(
         5.0,
         "Running time after a swap in which a trip of safety, or weights beyond the envelope, bring "
         "the rule before back, s; 0 never.",
         low=0.0,
         high=600.0,
-    ),
-    "runtime": Parameter(
+    )
+    runtime: str = _row(
         "numpy", "What computes the network; onnx needs the extra onnx.", choices=("numpy", "onnx")
-    ),
-    "signature_policy": Parameter(
+    )
+    signature_policy: str = _row(
         "off",
         "What to do about a rule file that trusted_key has not signed: nothing, warn, or refuse it.",
         choices=POLICIES,
-    ),
-    "trusted_key": Parameter(
+    )
+    trusted_key: str = _row(
         "", "Path of the public key, NAME.pub, that rule files have to be signed by."
-    ),
-    "tick_source": Parameter(
+    )
+    tick_source: str = _row(
         "timer",
         "What the control loop waits for: its own timer, or the arrival of joint_states and "
         "imu/data with one stamp.",
         choices=("timer", "sensor"),
-    ),
-    "command_rate": Parameter(
+    )
+    command_rate: float = _row(
         0.0,
         "Rate of the safety checks and of joint_command under tick_source timer, Hz: a whole multiple "
         "of the rule's own rate; 0 for that rate.",
         low=0.0,
         high=2000.0,
-    ),
-    "rate_tolerance": Parameter(
+    )
+    rate_tolerance: float = _row(
         0.2,
         "Part by which the rate of ticks may be off the rule's before plasticity is frozen.",
         low=0.0,
         high=1.0,
         above_low=True,
-    ),
-    "lock_step": Parameter(
+    )
+    lock_step: bool = _row(
         default=False,
         description="Answer every reading with a command of the same stamp and judge ages by "
         "stamps: for a simulator that waits for the answer. Needs tick_source sensor.",
-    ),
-    "sensor_timeout": Parameter(
+    )
+    sensor_timeout: float = _row(
         0.1,
         "Sensors quiet for longer than this damp the robot, s; at most the max_reading_age of the "
         "robot spec, and under tick_source timer at least two periods of the commands.",
         low=0.0,
         high=10.0,
         above_low=True,
-    ),
-    "frozen_timeout": Parameter(
+    )
+    frozen_timeout: float = _row(
         0.5,
         "Joints that all read exactly the same, an imu that does, or stamps that stand still for longer "
         "than this while the robot runs damp it, s; 0 never.",
         low=0.0,
         high=60.0,
-    ),
-    "heartbeat_timeout": Parameter(
+    )
+    heartbeat_timeout: float = _row(
         0.0,
         "Without a message on the topic heartbeat for longer than this the robot takes its safe action, s; "
         "0 needs none.",
         low=0.0,
         high=60.0,
-    ),
-    "dry_run": Parameter(
+    )
+    dry_run: bool = _row(
         default=False,
         description="Publish the commands on ~/dry_run instead of joint_command or ~/commands.",
-    ),
-    "command_type": Parameter(
+    )
+    command_type: str = _row(
         "joint_state",
         "As what commands go out: named targets on joint_command, or bare ones in the order of the robot "
         "spec on ~/commands, for a ros2_control forward controller. These cannot say DAMP: only for "
         "robots with safe_action hold.",
         choices=("joint_state", "float64_multi_array"),
-    ),
-    "plasticity_gain": Parameter(
+    )
+    plasticity_gain: float = _row(
         1.0, "Factor on every weight change: 1 as evolved, 0 frozen.", live=True, low=0.0, high=10.0
-    ),
-    "envelope_margin": Parameter(
+    )
+    envelope_margin: float = _row(
         1.2,
         "Factor on the rule's envelope beyond which the supervisor acts.",
         low=1.0,
         high=100.0,
-    ),
-    "twin_speed": Parameter(
+    )
+    twin_speed: float = _row(
         0.1,
         "The static twin may drive if the rule file says that it walks this fast at least, m/s.",
         low=-10.0,
         high=10.0,
-    ),
-    "twin_fall_rate": Parameter(
+    )
+    twin_fall_rate: float = _row(
         0.1,
         "The static twin may drive if the rule file says that it falls in this share of its walks at "
         "most.",
         low=0.0,
         high=1.0,
-    ),
-    "snapshot_file": Parameter(
+    )
+    snapshot_file: str = _row(
         "",
         "Path of the .snapshot.safetensors file that ~/snapshot writes and ~/restore reads.",
         live=True,
-    ),
-    "warn_missed": Parameter(
+    )
+    warn_missed: float = _row(
         0.001,
         "Share of a second's ticks that may be missed before Control Loop warns.",
         live=True,
         low=0.0,
         high=1.0,
-    ),
-    "warn_jitter": Parameter(
+    )
+    warn_jitter: float = _row(
         0.005,
         "How late ticks may begin, p99 of the last 1024, before Control Loop warns, s.",
         live=True,
         low=0.0,
         high=1.0,
-    ),
-    "warn_latency": Parameter(
+    )
+    warn_latency: float = _row(
         0.04,
         "How long a command may leave after its reading came, p99 of the last 1024, before Control "
         "Loop warns, s.",
         live=True,
         low=0.0,
         high=1.0,
-    ),
-    "weights_every": Parameter(
+    )
+    weights_every: int = _row(
         50,
         "Ticks between two messages on ~/weights, while somebody listens; 0 for where a run begins or "
         "ends, or the weights are set, only.",
         low=0,
         high=2**31 - 1,
-    ),
-    "rt_priority": Parameter(
+    )
+    rt_priority: int = _row(
         0,
         "SCHED_FIFO priority of the control thread, and one less for the others of the node; 0 for normal "
         "scheduling.",
         low=0,
         high=99,
-    ),
-    "cpu": Parameter(-1, "The CPU that the control thread runs on; -1 for any.", low=-1, high=1023),
-    "seed": Parameter(
+    )
+    cpu: int = _row(-1, "The CPU that the control thread runs on; -1 for any.", low=-1, high=1023)
+    seed: int = _row(
         0,
         "Seed of the initial weights of every run; -1 draws them from entropy.",
         low=-1,
         high=2**31 - 1,
-    ),
+    )
+
+    @property
+    def by_reading(self) -> bool:
+        """Whether readings set the pace."""
+        return self.tick_source == "sensor"
+
+    @property
+    def forward(self) -> bool:
+        """Whether commands are the bare targets of a forward controller."""
+        return self.command_type == "float64_multi_array"
+
+    @property
+    def swap(self) -> SwapSettings:
+        """How one rule takes over from another."""
+        return SwapSettings(self.swap_blend, self.swap_probation)
+
+    @property
+    def supervisor(self) -> SupervisorSettings:
+        """What is allowed to weights."""
+        return SupervisorSettings(self.envelope_margin, self.twin_speed, self.twin_fall_rate)
+
+    def loop(self, period: float) -> LoopSettings:
+        """Return how the loop judges time and rates, with this time between two commands, s."""
+        return LoopSettings(
+            sensor_timeout=self.sensor_timeout,
+            lock_step=self.lock_step,
+            by_stamps=self.by_reading,
+            seed=self.seed,
+            command_period=period,
+            heartbeat_timeout=self.heartbeat_timeout,
+            frozen_timeout=self.frozen_timeout,
+            rate_tolerance=self.rate_tolerance,
+            can_damp=not self.forward,
+            obeyed=not self.dry_run,
+        )
+
+    def refusal(self) -> str:
+        """Return why these values cannot go together, or an empty string."""
+        for name in PARAMETERS:
+            if reason := refusal(name, getattr(self, name)):
+                return reason
+        if self.lock_step and not self.by_reading:
+            return "lock_step needs tick_source sensor. Set tick_source:=sensor."
+        if self.lock_step and self.forward:
+            return (
+                "lock_step needs command_type joint_state: an answer carries the stamp of its reading. "
+                "Set command_type:=joint_state."
+            )
+        if self.command_rate and self.by_reading:
+            return (
+                "command_rate needs tick_source timer; under tick_source sensor a command answers "
+                "every reading. Set command_rate to 0."
+            )
+        if self.signature_policy != "off" and not self.trusted_key:
+            return (
+                f"signature_policy {self.signature_policy} needs trusted_key. "
+                f"Set it to the path of a public key, NAME.pub."
+            )
+        if not self.rule_file:
+            return "rule_file is not set. Set it to the path of a .rule.safetensors file."
+        return ""
+
+
+PARAMETERS: Mapping[str, Parameter] = {
+    row.name: row.metadata["parameter"] for row in fields(Settings)
 }
 
 
@@ -270,78 +358,6 @@ def refusal(name: str, value: Value) -> str:
         bracket = "(" if parameter.above_low else "["
         return f"{name} is {value}; it must be in {bracket}{parameter.low:g}, {parameter.high:g}]."
     return ""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The values of the table, a field for each row."""
-
-    robot: str
-    rule_file: str
-    rule_dir: str
-    swap_weights: str
-    swap_blend: float
-    swap_probation: float
-    runtime: str
-    signature_policy: str
-    trusted_key: str
-    tick_source: str
-    command_rate: float
-    rate_tolerance: float
-    lock_step: bool
-    sensor_timeout: float
-    frozen_timeout: float
-    heartbeat_timeout: float
-    dry_run: bool
-    command_type: str
-    plasticity_gain: float
-    envelope_margin: float
-    twin_speed: float
-    twin_fall_rate: float
-    snapshot_file: str
-    warn_missed: float
-    warn_jitter: float
-    warn_latency: float
-    weights_every: int
-    rt_priority: int
-    cpu: int
-    seed: int
-
-    @property
-    def by_reading(self) -> bool:
-        """Whether readings set the pace."""
-        return self.tick_source == "sensor"
-
-    @property
-    def forward(self) -> bool:
-        """Whether commands are the bare targets of a forward controller."""
-        return self.command_type == "float64_multi_array"
-
-    def refusal(self) -> str:
-        """Return why these values cannot go together, or an empty string."""
-        for name in PARAMETERS:
-            if reason := refusal(name, getattr(self, name)):
-                return reason
-        if self.lock_step and not self.by_reading:
-            return "lock_step needs tick_source sensor. Set tick_source:=sensor."
-        if self.lock_step and self.forward:
-            return (
-                "lock_step needs command_type joint_state: an answer carries the stamp of its reading. "
-                "Set command_type:=joint_state."
-            )
-        if self.command_rate and self.by_reading:
-            return (
-                "command_rate needs tick_source timer; under tick_source sensor a command answers "
-                "every reading. Set command_rate to 0."
-            )
-        if self.signature_policy != "off" and not self.trusted_key:
-            return (
-                f"signature_policy {self.signature_policy} needs trusted_key. "
-                f"Set it to the path of a public key, NAME.pub."
-            )
-        if not self.rule_file:
-            return "rule_file is not set. Set it to the path of a .rule.safetensors file."
-        return ""
 
 
 def check_timeout(settings: Settings, period: float) -> None:

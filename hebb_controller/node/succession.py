@@ -34,8 +34,8 @@ class SwapSettings:
         probation: s of running, with the blend, in which a trip or a breach brings the old one back.
     """
 
-    blend: float = 0.5
-    probation: float = 5.0
+    blend: float
+    probation: float
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,9 @@ class SupervisorSettings:
         twin_fall_rate: and fell in this share of its episodes at most.
     """
 
-    margin: float = 1.2
-    twin_speed: float = 0.1
-    twin_fall_rate: float = 0.1
+    margin: float
+    twin_speed: float
+    twin_fall_rate: float
 
 
 def find_breach(

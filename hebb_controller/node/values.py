@@ -118,12 +118,12 @@ class LoopSettings:
     lock_step: bool
     by_stamps: bool
     seed: int
-    command_period: float = 0.02
-    heartbeat_timeout: float = 0.0
-    frozen_timeout: float = 0.5
-    rate_tolerance: float = 0.2
-    can_damp: bool = True
-    obeyed: bool = True
+    command_period: float
+    heartbeat_timeout: float
+    frozen_timeout: float
+    rate_tolerance: float
+    can_damp: bool
+    obeyed: bool
 
 
 @dataclass(frozen=True)

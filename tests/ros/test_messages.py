@@ -252,8 +252,7 @@ def test_a_damp_command_has_no_positions_and_zero_velocity(robot):
 
 
 def settings(**changes):
-    defaults = {name: parameter.default for name, parameter in parameters.PARAMETERS.items()}
-    return parameters.Settings(**{**defaults, "rule_file": "one.rule.safetensors", **changes})
+    return parameters.Settings(**{"rule_file": "one.rule.safetensors", **changes})
 
 
 def test_a_forward_controller_is_for_robots_that_may_be_held(robot):

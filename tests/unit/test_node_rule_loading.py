@@ -10,7 +10,7 @@ from toys import toy_robot, toy_rule
 
 from hebb_controller.errors import RuleFileError
 from hebb_controller.node import rule_loading
-from hebb_controller.node.parameters import PARAMETERS, Settings
+from hebb_controller.node.parameters import Settings
 from hebb_controller.rule_file import load_rule, save_rule
 from hebb_controller.signature import Trust
 
@@ -25,8 +25,7 @@ def settings(tmp_path, monkeypatch):
         directory.mkdir()
         save_rule(toy_rule(seed=seed), directory / f"one{SUFFIX}")
     monkeypatch.chdir(here)
-    values = {name: parameter.default for name, parameter in PARAMETERS.items()}
-    return Settings(**values | {"rule_dir": str(rules), "rule_file": f"one{SUFFIX}"})
+    return Settings(rule_dir=str(rules), rule_file=f"one{SUFFIX}")
 
 
 def test_the_first_rule_is_looked_for_where_swaps_are(settings, tmp_path):

@@ -22,6 +22,7 @@ from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 ROWS = (LayerEnvelope(2.0, 0.5, 0.25), LayerEnvelope(4.0, 1.0, 0.75))
 ENVELOPE = Envelope(100, ROWS)
 TWIN = StaticTwin(episodes=10, duration=10.0, speed=0.5, fall_rate=0.1)
+SETTINGS = SupervisorSettings(margin=1.0, twin_speed=0.1, twin_fall_rate=0.1)
 PLASTIC, FROZEN, RESTORED, TWIN_STAGE, GIVEN_UP = Stage
 
 
@@ -91,7 +92,7 @@ def test_each_remedy_follows_the_one_that_did_not_help(stage, kind, snapshot, tw
 def test_the_static_twin_may_drive_if_it_was_measured_to_walk(twin, reason):
     rule = toy_rule()
     rule = replace(rule, header=replace(rule.header, static_twin=twin))
-    refusal = twin_refusal(rule, SupervisorSettings(twin_speed=0.1, twin_fall_rate=0.1))
+    refusal = twin_refusal(rule, SETTINGS)
     assert (reason in refusal) if reason else not refusal
 
 
@@ -110,7 +111,7 @@ def supervised(*, norm=1e6, change=1e6, saturation=1.0, twin=True, **rule):
     )
     runtime = NumpyRuntime(made)
     runtime.reset(np.random.default_rng(0))
-    return Supervisor(made, runtime, SupervisorSettings(margin=1.0)), runtime
+    return Supervisor(made, runtime, SETTINGS), runtime
 
 
 def drive(supervisor, runtime, ticks, observation=0.5):
@@ -201,5 +202,5 @@ def test_a_new_run_is_plastic_again():
 
 def test_a_rule_without_an_envelope_says_so():
     rule = toy_rule()
-    assert "finiteness only" in Supervisor(rule, NumpyRuntime(rule), SupervisorSettings()).watch
+    assert "finiteness only" in Supervisor(rule, NumpyRuntime(rule), SETTINGS).watch
     assert "times 1" in supervised()[0].watch

@@ -299,14 +299,9 @@ def node():
     return parameters, rule_loading
 
 
-def settings(parameters, **values):
-    defaults = {name: row.default for name, row in parameters.PARAMETERS.items()}
-    return parameters.Settings(**{**defaults, **values})
-
-
 def test_the_node_loads_what_its_key_has_signed_and_nothing_else(node, rule, keys):
     parameters, loading = node
-    own = settings(parameters, signature_policy="enforce", trusted_key=str(keys[1]))
+    own = parameters.Settings(signature_policy="enforce", trusted_key=str(keys[1]))
     trust = loading.trust_for(own)
     assert loading.load(rule, toy_robot(), trust).path == str(rule)
     tampered(rule, keys[1])
@@ -322,7 +317,7 @@ def test_the_node_logs_a_warning_under_warn(node, rule, keys, monkeypatch):
         warning = staticmethod(said.append)
 
     monkeypatch.setattr(loading, "get_logger", lambda name: Logger)
-    own = settings(parameters, signature_policy="warn", trusted_key=str(keys[1]))
+    own = parameters.Settings(signature_policy="warn", trusted_key=str(keys[1]))
     tampered(rule, keys[1])
     loading.load(rule, toy_robot(), loading.trust_for(own))
     assert len(said) == 1
@@ -337,7 +332,7 @@ def test_the_node_passes_its_policy_on_to_the_child_process(node, rule, keys, mo
     python.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > {noted}\necho '{answer}'\n")
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
-    own = settings(parameters, signature_policy=policy, trusted_key=str(keys[1]))
+    own = parameters.Settings(signature_policy=policy, trusted_key=str(keys[1]))
     loading.load_for_swap(str(rule), own, toy_robot(), cancelled=lambda: False)
     words = noted.read_text().splitlines()
     assert words[:4] == ["-c", loading.VALIDATOR, "verify", str(rule)]
@@ -352,7 +347,7 @@ def test_a_child_that_finds_nothing_wrong_does_not_make_a_swap_trusted(
     tampered(rule, keys[1])
     sha256 = load_rule(rule).sha256
     monkeypatch.setattr(loading, "validate_rule_in_child", lambda *_, **__: sha256)
-    own = settings(parameters, signature_policy="enforce", trusted_key=str(keys[1]))
+    own = parameters.Settings(signature_policy="enforce", trusted_key=str(keys[1]))
     with pytest.raises(SignatureError, match="changed after it was signed"):
         loading.load_for_swap(str(rule), own, toy_robot(), cancelled=lambda: False)
 
@@ -360,10 +355,10 @@ def test_a_child_that_finds_nothing_wrong_does_not_make_a_swap_trusted(
 def test_a_node_without_a_key_is_not_configured_under_a_policy(node):
     parameters, _ = node
     for policy in ("warn", "enforce"):
-        own = settings(parameters, signature_policy=policy, rule_file="x.rule.safetensors")
+        own = parameters.Settings(signature_policy=policy, rule_file="x.rule.safetensors")
         assert own.refusal().startswith(f"signature_policy {policy} needs trusted_key.")
-    assert settings(parameters, rule_file="x.rule.safetensors").refusal() == ""
-    assert "Known: off, warn, enforce" in settings(parameters, signature_policy="on").refusal()
+    assert parameters.Settings(rule_file="x.rule.safetensors").refusal() == ""
+    assert "Known: off, warn, enforce" in parameters.Settings(signature_policy="on").refusal()
     for name in ("signature_policy", "trusted_key"):  # else whoever can swap could switch it off
         assert not parameters.PARAMETERS[name].live
 
@@ -373,8 +368,7 @@ def test_the_first_rule_of_a_node_is_checked_like_those_that_it_swaps_to(
 ):
     from hebb_controller.node.drive import Drive
 
-    own = settings(
-        node[0],
+    own = node[0].Settings(
         robot=robot_file,
         rule_file=str(rule),
         signature_policy="enforce",
@@ -387,8 +381,8 @@ def test_the_first_rule_of_a_node_is_checked_like_those_that_it_swaps_to(
 
 def test_a_swap_is_refused_by_the_child_process_for_its_signature(node, rule, keys, robot_file):
     parameters, loading = node
-    own = settings(
-        parameters, robot=robot_file, signature_policy="enforce", trusted_key=str(keys[1])
+    own = parameters.Settings(
+        robot=robot_file, signature_policy="enforce", trusted_key=str(keys[1])
     )
     loaded = loading.load_for_swap(str(rule), own, toy_robot(), cancelled=lambda: False)
     assert loaded.path == str(rule)
