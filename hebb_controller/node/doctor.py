@@ -32,7 +32,7 @@ from ..signals import Command
 from .conversions import ReadingAssembler, joint_command, nanoseconds
 from .graph import type_name
 from .operator_client import Operator
-from .quality import command_qos, sensor_qos
+from .qos import command_qos, sensor_qos
 from .values import Sample
 
 NAME = "hebb_doctor"

@@ -20,7 +20,7 @@ from ..safety import damp_command
 from ..signals import Command
 from . import graph, reports, rule_loading, snapshot_file
 from .control_thread import REQUEST_TIMEOUT, ControlThread, ControlThreadError
-from .inputs import Inputs, Listener
+from .inputs import InputCallbacks, Inputs
 from .loop import ControlLoop
 from .network_topics import NetworkTopics
 from .output import CommandOutput
@@ -99,10 +99,10 @@ class Drive:
             failed=self._log,
             prepared=self._prepare,
         )
-        listener = Listener(
+        callbacks = InputCallbacks(
             reading=self._thread.offer,
             estop=lambda pressed: self._post(lambda loop: self._switch(loop, pressed=pressed)),
-            beat=lambda now: self._post(lambda loop: loop.guard.beat(now)),
+            heartbeat=lambda now: self._post(lambda loop: loop.guard.heartbeat(now)),
             incompatible=self._suspect,
             noticed=noticed,
         )
@@ -110,11 +110,11 @@ class Drive:
             self._inputs = Inputs(
                 node,
                 self.robot,
-                listener,
+                callbacks,
                 lock_step=settings.lock_step,
                 paired=settings.by_reading,
             )
-            self._inputs.hear_what_steers(loaded)
+            self._inputs.ensure_cmd_vel_subscription(loaded)
         except Exception:
             self._output.close()
             node.destroy_publisher(self._plasticity)
@@ -148,7 +148,7 @@ class Drive:
         loop, inputs, now = self._loop, self._inputs, time.monotonic()
         heard, timeout = inputs.latest, loop.guard.watchdog
         phase = loop.status.phase
-        unfit = loop.guard.standing(now) if phase is Phase.TO_DEFAULT_POSE else ""
+        unfit = loop.guard.stamp_stall(now) if phase is Phase.TO_DEFAULT_POSE else ""
         if heard and phase in (Phase.INACTIVE, Phase.DAMPED):
             check = loop.guard.check_start if phase is Phase.INACTIVE else loop.guard.check_reset
             unfit = check(heard, now).detail
@@ -233,7 +233,7 @@ class Drive:
 
     def stage(self, loaded: Loaded, *, carry: bool) -> str:
         """Go on with another rule from the next tick; return why not, or an empty string."""
-        self._inputs.hear_what_steers(loaded)
+        self._inputs.ensure_cmd_vel_subscription(loaded)
         tapped = self._topics.tap(loaded)
         return self._thread.ask(lambda loop: loop.stage(tapped, carry=carry))
 

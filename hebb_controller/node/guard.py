@@ -1,4 +1,4 @@
-"""Whether the robot may be driven now: readings that are whole, fresh and moving, and a dead-man's beat."""
+"""Whether the robot may be driven now: readings that are whole, fresh and moving, and a heartbeat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..robot import FloatArray, RobotSpec
 from ..safety import Safety
 from ..signals import NOTHING_ACTED, Limit, LimitReport, SensorReading
-from .following import Following
+from .tracking import TrackingMonitor
 from .values import LoopSettings, Sample, Source
 
 LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
@@ -22,7 +22,7 @@ BEYOND_RANGE = 1.0  # rad outside its range that a joint may read, of a robot th
 class Guard:
     """Judges readings and times for one robot.
 
-    ``check``, ``check_reset``, ``standing``, ``constant_joints`` and ``watchdog`` only read, and no more
+    ``check``, ``check_reset``, ``stamp_stall``, ``constant_joints`` and ``watchdog`` only read, and no more
     than single numbers and references: any thread may use them. Everything else is for the thread that
     ticks.
 
@@ -36,14 +36,14 @@ class Guard:
         self._robot = robot
         self._safety = safety
         self._settings = settings
-        self._following = Following(robot, max_step=settings.sensor_timeout)
+        self._tracking = TrackingMonitor(robot, max_step=settings.sensor_timeout)
         self._last: SensorReading | None = None
         self._moved = np.zeros(robot.n_joints, dtype=np.int64)
         self._changed = dict.fromkeys(SENSORS, 0)  # stamps, ns
         self._stamp = 0
         self._frozen = ""  # the sensors that damped the robot, until they read anything else
         self._advanced: dict[str, tuple[int, float]] = {}  # topic -> its stamp, and since when
-        self._beat = self._estop = -np.inf
+        self._last_heartbeat = self._estop = -np.inf
 
     @property
     def watchdog(self) -> float:
@@ -52,8 +52,8 @@ class Guard:
         return LOCK_STEP_WATCHDOG if settings.lock_step else settings.sensor_timeout
 
     def start(self) -> None:
-        """Have the robot count as following, and stamps as going on, from now on."""
-        self._following.restart()
+        """Take the robot to track its targets, and the stamps to advance, as of now."""
+        self._tracking.restart()
         self._stamp, self._advanced, self._frozen = -1, {}, ""
 
     def begin(self, stamp: int) -> None:
@@ -61,9 +61,9 @@ class Guard:
         self._moved[:] = stamp
         self._last = None
 
-    def beat(self, now: float) -> None:
-        """Take a dead-man's beat that came at this steady time, s."""
-        self._beat = now
+    def heartbeat(self, now: float) -> None:
+        """Note that the dead-man's switch was heard at this steady time, s."""
+        self._last_heartbeat = now
 
     def press(self, now: float, *, pressed: bool) -> None:
         """Take what the topic ``estop`` said at this steady time, s."""
@@ -83,7 +83,7 @@ class Guard:
         settings = self._settings
         if self.estopped(now):
             return LimitReport(Limit.STALE, "estop is being published")
-        silent = now - self._beat
+        silent = now - self._last_heartbeat
         if settings.heartbeat_timeout and silent > settings.heartbeat_timeout:
             limit = f"(limit {settings.heartbeat_timeout * 1e3:.0f} ms)"
             for_ms = "" if silent == np.inf else f" for {silent * 1e3:.0f} ms"
@@ -91,7 +91,7 @@ class Guard:
         quiet = now - sample.reading.received
         if settings.lock_step and quiet > self.watchdog:
             return LimitReport(Limit.STALE, f"no sensor reading for {quiet:.1f} s (lock-step)")
-        report = self._safety.check(sample.reading, self.judged(sample, now))
+        report = self._safety.check(sample.reading, self.age_reference(sample, now))
         if report.acted is Limit.STALE and sample.sources:
             oldest = min(sample.sources, key=lambda source: source.received)
             return replace(report, detail=f"{report.detail}: nothing new on {oldest.topic}")
@@ -125,7 +125,7 @@ class Guard:
         report = self.check_start(sample, now)
         if report.tripped:
             return report
-        frozen, sensors = self.standing(now), self._frozen
+        frozen, sensors = self.stamp_stall(now), self._frozen
         if sensors:
             frozen = (
                 f"{SENSORS[sensors]} read the same since; move the robot a little by hand, or "
@@ -170,8 +170,8 @@ class Guard:
         if self._last is not None and self._frozen in _changes(self._last, sample.reading):
             self._frozen = ""
 
-    def standing(self, now: float) -> str:
-        """Return that one stamp has come again and again for too long, or an empty string."""
+    def stamp_stall(self, now: float) -> str:
+        """Return for how long the readings have repeated one stamp if that is too long, or an empty string."""
         limit = self._settings.frozen_timeout
         if not limit or self._settings.lock_step:
             return ""
@@ -205,20 +205,20 @@ class Guard:
                 self._frozen = sensors
                 text = f"{SENSORS[sensors]} read the same for {still:.2f} s"
                 return LimitReport(Limit.STALE, text)
-        standing = self.standing(now)
-        return LimitReport(Limit.STALE, standing) if standing else NOTHING_ACTED
+        stalled = self.stamp_stall(now)
+        return LimitReport(Limit.STALE, stalled) if stalled else NOTHING_ACTED
 
-    def astray(self, sample: Sample, target: FloatArray) -> int:
-        """Return how many joints are not where they were led, (n,) rad; 0 where a limp leg may explain it."""
+    def joints_off_target(self, sample: Sample, target: FloatArray) -> int:
+        """Return how many joints are off target, (n,) rad; 0 if so few are that a limp leg may explain it."""
         if not self._settings.obeyed:
             return 0
-        return self._following.astray(sample.reading.joint_position, target)
+        return self._tracking.joints_off_target(sample.reading.joint_position, target)
 
-    def disobedience(self, sample: Sample, target: FloatArray) -> str:
-        """Return that the robot has not followed its targets, (n,) rad, for too long, or an empty string."""
+    def tracking_fault(self, sample: Sample, target: FloatArray) -> str:
+        """Return what is wrong if the robot has not tracked its targets, (n,) rad, or an empty string."""
         if not self._settings.obeyed:
             return ""
-        return self._following.disobedience(sample.reading.joint_position, target, sample.stamp)
+        return self._tracking.tracking_fault(sample.reading.joint_position, target, sample.stamp)
 
     @property
     def constant_joints(self) -> tuple[str, ...]:
@@ -227,8 +227,8 @@ class Guard:
         names = self._robot.joint_names
         return tuple(name for name, is_still in zip(names, still, strict=True) if is_still)
 
-    def judged(self, sample: Sample, now: float) -> float:
-        """Return the time by which a reading's age is judged: in lock-step it has none."""
+    def age_reference(self, sample: Sample, now: float) -> float:
+        """Return the time against which a reading's age is measured: in lock-step its age is 0."""
         return sample.reading.received if self._settings.lock_step else now
 
 

@@ -18,7 +18,7 @@ from ..doctor.heard import same_joints
 from ..errors import MessageError
 from ..robot import RobotSpec
 from . import conversions
-from .quality import sensor_qos
+from .qos import sensor_qos
 from .sensor_thread import SensorThread, Topic
 from .values import Loaded, Sample
 from .velocity_command import CHANNEL
@@ -26,20 +26,20 @@ from .velocity_command import CHANNEL
 REFUSED_FOR = 2.0  # s, how long a message that could not be used is told of
 
 
-class Listener(NamedTuple):
-    """Whom :class:`Inputs` tells; all but ``noticed`` in the thread that takes messages.
+class InputCallbacks(NamedTuple):
+    """What :class:`Inputs` calls; all but ``noticed`` in the thread that takes messages.
 
     Attributes:
-        reading: of a complete reading.
-        estop: of what ``estop`` says: whether the robot has to stop.
-        beat: of the dead-man's beat, with its steady time, s.
-        incompatible: of a topic whose publisher offers too little quality of service.
-        noticed: that there is something new to tell.
+        reading: with a complete reading.
+        estop: with what ``estop`` says: whether the robot has to stop.
+        heartbeat: with the steady time of a ``heartbeat``, s.
+        incompatible: with a topic whose publisher offers too little quality of service.
+        noticed: when there is news for the diagnostics.
     """
 
     reading: Callable[[Sample], None]
     estop: Callable[[bool], object]
-    beat: Callable[[float], object]
+    heartbeat: Callable[[float], object]
     incompatible: Callable[[str], None]
     noticed: Callable[[], None]
 
@@ -52,18 +52,24 @@ class Inputs:
         robot: names the joints.
         lock_step: whether every message has to arrive.
         paired: whether a reading is made of messages with one stamp only.
-        listener: is told what comes.
+        callbacks: are called with what arrives.
 
     Attributes:
         latest: the last complete reading.
     """
 
     def __init__(
-        self, node: Node, robot: RobotSpec, listener: Listener, *, lock_step: bool, paired: bool
+        self,
+        node: Node,
+        robot: RobotSpec,
+        callbacks: InputCallbacks,
+        *,
+        lock_step: bool,
+        paired: bool,
     ) -> None:
         self.latest: Sample | None = None
         self._node = node
-        self._listener = listener
+        self._callbacks = callbacks
         self._refused = ("", -math.inf)
         self._assembler = conversions.ReadingAssembler(robot, paired=paired)
         self._assembling = threading.Lock()
@@ -79,12 +85,12 @@ class Inputs:
                 "estop": Topic(Bool, self._on_estop, switch),
                 "heartbeat": Topic(Empty, self._on_heartbeat, switch),
             },
-            listener.incompatible,
+            callbacks.incompatible,
         )
         self.name = self._thread.name
 
-    def hear_what_steers(self, loaded: Loaded) -> None:
-        """Listen to cmd_vel, from the first rule on that is steered by it."""
+    def ensure_cmd_vel_subscription(self, loaded: Loaded) -> None:
+        """Subscribe to cmd_vel if this rule is the first one that is steered by it."""
         if steered(loaded) and not self._hears_cmd_vel:
             self._hears_cmd_vel = True
             qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -118,10 +124,10 @@ class Inputs:
         self._thread.close()
 
     def _on_estop(self, message: Bool) -> None:
-        self._listener.estop(message.data)
+        self._callbacks.estop(message.data)
 
     def _on_heartbeat(self, message: Empty) -> None:
-        self._listener.beat(time.monotonic())
+        self._callbacks.heartbeat(time.monotonic())
 
     def _on_joint_states(self, message: JointState) -> None:
         received = time.monotonic()
@@ -144,7 +150,7 @@ class Inputs:
             return
         if sample is not None:
             self.latest = sample
-            self._listener.reading(sample)
+            self._callbacks.reading(sample)
 
     def _refuse(self, reason: str) -> None:
         """Tell of a message that cannot be used: once, for as long as it comes again."""
@@ -152,7 +158,7 @@ class Inputs:
         (before, when), self._refused = self._refused, (reason, now)
         if reason != before or now - when > REFUSED_FOR:
             self._node.get_logger().error(reason)
-            self._listener.noticed()
+            self._callbacks.noticed()
 
 
 def steered(loaded: Loaded) -> bool:

@@ -31,11 +31,11 @@ from ..runtime.base import State
 from ..safety import Safety, damp_command
 from ..signals import NOTHING_ACTED, Command, Limit, LimitReport, Mode
 from .guard import Guard
+from .pose_ramp import PoseRamp
 from .rates import Pace, RateWatch
 from .succession import Succession, SwapSettings
 from .supervisor import Stage, Supervisor, SupervisorSettings
 from .values import Loaded, LoopSettings, LoopStatus, Phase, Plasticity, Sample
-from .way import Way
 
 REMEDIES = {
     Stage.FROZEN: Plasticity.FROZEN,
@@ -83,12 +83,12 @@ class ControlLoop:
         self._sample: Sample | None = None
         self._held: Command | None = None
         self._stop_command = damp_command(robot)
-        self._way: Way | None = None
+        self._ramp: PoseRamp | None = None
         self._pace = Pace(round(period * 1e9), early=0)
         self._rate = RateWatch(period, settings.rate_tolerance)
         self._follow_period()
         self.status = LoopStatus(Phase.INACTIVE, "", loaded.path, loaded.sha256)
-        self._tell()
+        self._update_status()
 
     @property
     def loaded(self) -> Loaded:
@@ -124,15 +124,15 @@ class ControlLoop:
     def start(self, now: float) -> None:
         """Begin the way into a run; readings received before ``now`` do not count."""
         self._started = self._called = now
-        self._sample = self._held = self._way = None
+        self._sample = self._held = self._ramp = None
         self._pace.restart()
         self.guard.start()
-        self._tell(phase=Phase.TO_DEFAULT_POSE, reason="")
+        self._update_status(phase=Phase.TO_DEFAULT_POSE, reason="")
 
     def stop(self) -> Command | None:
         """Leave the active states; return the command to leave with, None if there were none."""
         was = self.status.phase
-        self._tell(phase=Phase.INACTIVE, reason="")
+        self._update_status(phase=Phase.INACTIVE, reason="")
         return None if was is Phase.INACTIVE else damp_command(self.robot)
 
     def damp(self, reason: str) -> Command | None:
@@ -184,32 +184,32 @@ class ControlLoop:
         if reason := self._succession.refusal_to_roll_back():
             return reason
         self._roll_back("by ~/rollback", trusted=True)
-        self._tell()
+        self._update_status()
         return ""
 
     def set_plasticity_gain(self, gain: float) -> None:
         """Set the factor on every weight change, of this rule and of those that follow."""
         self._gain = gain
-        self._tell()
+        self._update_status()
 
     def freeze(self, *, frozen: bool) -> None:
         """Freeze the weights, of this rule and of those that follow, or let them change again."""
         self._frozen_by_hand = frozen
-        self._tell()
+        self._update_status()
 
     def reset_weights(self) -> None:
         """Have the network start anew from its initial weights, plastic; restored ones are dropped."""
         self._start_state = None
         self.controller.runtime.reset(self._rng())
         self.supervisor.begin()
-        self._tell()
+        self._update_status()
 
     def restore(self, state: State) -> None:
         """Go on from a state of this rule's network; runs that begin later start from it, too."""
         self.controller.runtime.restore(state)
         self._start_state = state
         self.supervisor.begin()
-        self._tell()
+        self._update_status()
 
     def tick(self, sample: Sample | None, now: float) -> Command | None:
         """Return the command to send, or None if there is nothing to command.
@@ -237,7 +237,7 @@ class ControlLoop:
         repeated = before is not None and sample.stamp == before.stamp
         report = stall if stall.tripped else self.guard.check_stamps(before, sample)
         if not report.tripped:
-            starting = phase is Phase.TO_DEFAULT_POSE and self._way is None
+            starting = phase is Phase.TO_DEFAULT_POSE and self._ramp is None
             check = self.guard.check_start if starting else self.guard.check
             report = check(sample, now)
         if not report.tripped and phase is Phase.RUN:
@@ -245,9 +245,9 @@ class ControlLoop:
         if report.tripped:
             return self._latch(report, self._safe_command(report, stalled=report is stall))
         if self._held is not None:
-            disobedience = self.guard.disobedience(sample, self._held.position)
-            if disobedience:
-                return self.damp(disobedience)
+            fault = self.guard.tracking_fault(sample, self._held.position)
+            if fault:
+                return self.damp(fault)
         if repeated or not self._pace.due(self._moment(sample, now)):
             return self._held
         if self._staged is not None:
@@ -258,7 +258,7 @@ class ControlLoop:
             self.last_limits = command.limits.acted
             if command.limits.tripped:
                 return self._latch(command.limits, command)
-            if phase is Phase.RUN and not self._mind(sample):
+            if phase is Phase.RUN and not self._supervise(sample):
                 return self._stop_command
         self._held = command
         return command
@@ -290,7 +290,7 @@ class ControlLoop:
             report = self._safety.check_tilt(sample.reading.orientation)
             if report.tripped:
                 self._stop_command = damp_command(self.robot, report)
-                self._tell(reason=f"{report.detail}: {self._action(self._stop_command)}")
+                self._update_status(reason=f"{report.detail}: {self._action(self._stop_command)}")
         return self._stop_command
 
     def _moment(self, sample: Sample, now: float) -> int:
@@ -298,20 +298,20 @@ class ControlLoop:
         return sample.stamp if self._settings.by_stamps else round(now * 1e9)
 
     def _advance(self, sample: Sample, now: float) -> Command:
-        judged = self.guard.judged(sample, now)
+        reference = self.guard.age_reference(sample, now)
         controller = self.controller
         if self.status.phase is Phase.RUN:
             self.ran = self.loaded
             controller.runtime.plasticity_gain = self.gain
             blend = self._succession.blend(sample.reading)
-            return controller.step(sample.reading, judged, blend=blend)
-        if self._way is None:
+            return controller.step(sample.reading, reference, blend=blend)
+        if self._ramp is None:
             position, step = sample.reading.joint_position, self._settings.sensor_timeout
-            self._way = Way(position, self.robot.default, sample.stamp, max_step=step)
+            self._ramp = PoseRamp(position, self.robot.default, sample.stamp, max_step=step)
             controller.reset(self._rng(), position)
             self.supervisor.begin()  # what is to be run has learned nothing yet
-        command = controller.move_to(self._way.at(sample.stamp), sample.reading, judged)
-        come = self._way.done and not self.guard.astray(sample, self.robot.default)
+        command = controller.move_to(self._ramp.at(sample.stamp), sample.reading, reference)
+        come = self._ramp.done and not self.guard.joints_off_target(sample, self.robot.default)
         if come and not command.limits.tripped:
             self._begin_run(sample.stamp)
         return command
@@ -323,9 +323,9 @@ class ControlLoop:
         self._succession.begin_run()
         self._rate.restart()
         self.guard.begin(stamp)
-        self._tell(phase=Phase.RUN)
+        self._update_status(phase=Phase.RUN)
 
-    def _mind(self, sample: Sample) -> bool:
+    def _supervise(self, sample: Sample) -> bool:
         """Look at weights and rate after a tick; return whether the robot may go on running."""
         succession, supervisor = self._succession, self.supervisor
         found = supervisor.look(self.controller.runtime.plasticity_gain)
@@ -339,7 +339,7 @@ class ControlLoop:
                 self.damp(f"plasticity: {found.detail}; nothing is left to try")
                 return False
         if succession.after_tick() or changed:
-            self._tell()
+            self._update_status()
         return True
 
     def _swap(self, loaded: Loaded, carry: bool) -> None:  # noqa: FBT001 - as it was staged
@@ -352,7 +352,7 @@ class ControlLoop:
         if carry and learned and not blend:
             self._start_state = self.controller.runtime.state
         self._follow_period()
-        self._tell()
+        self._update_status()
 
     def _roll_back(self, reason: str, *, trusted: bool) -> None:
         self._staged = None
@@ -393,20 +393,22 @@ class ControlLoop:
         if phase is not Phase.DAMPED:
             self._staged = None
             self._stop_command = command
-            self._tell(phase=Phase.DAMPED, reason=f"{report.detail}: {self._action(command)}")
+            self._update_status(
+                phase=Phase.DAMPED, reason=f"{report.detail}: {self._action(command)}"
+            )
             if phase is Phase.RUN and self._succession.on_probation:
                 self._roll_back(report.detail, trusted=False)
-                self._tell()
+                self._update_status()
         elif command.mode is Mode.DAMP and self._stop_command.mode is not Mode.DAMP:
             self._stop_command = command
             if self._settings.can_damp:
-                self._tell(reason=f"{report.detail}: {self._action(command)}")
+                self._update_status(reason=f"{report.detail}: {self._action(command)}")
         return self._stop_command
 
     def _action(self, command: Command) -> str:
         return "damping" if command.mode is Mode.DAMP and self._settings.can_damp else "holding"
 
-    def _tell(self, *, phase: Phase | None = None, reason: str | None = None) -> None:
+    def _update_status(self, *, phase: Phase | None = None, reason: str | None = None) -> None:
         """Say anew what there is to say."""
         succession, loaded = self._succession, self.loaded
         plasticity, plasticity_reason = self._plasticity()

@@ -16,7 +16,7 @@ from ..robot import FloatArray, RobotSpec
 from ..signals import Command, Mode
 from . import conversions, graph
 from .parameters import Settings
-from .quality import COMMANDS, command_qos
+from .qos import COMMANDS, command_qos
 
 ACKNOWLEDGE_TIMEOUT = 0.2  # s, how long the last command may take to arrive
 

@@ -107,7 +107,7 @@ class LoopSettings:
         by_stamps: ticks are due by the stamps of the readings; otherwise by the steady clock.
         seed: of the initial weights; below 0 they come from entropy.
         command_period: between two calls of the loop by the steady clock, s.
-        heartbeat_timeout: without a dead-man's beat for this long the robot is damped, s; 0 needs none.
+        heartbeat_timeout: without a heartbeat for this long the robot is damped, s; 0 needs none.
         frozen_timeout: joints that all read the same for this long damp the robot, s; 0 never.
         rate_tolerance: part by which the rate of ticks may be off before plasticity is frozen.
         can_damp: whether who receives the commands can damp; otherwise it holds the last targets.

@@ -28,7 +28,7 @@ TICK = 0.02
 MARGIN = 0.05  # s, of a loaded machine, as in tests/ros/test_safe_exits.py
 TIMEOUT = 0.1  # s: sensor_timeout, and command_timeout of the receiver
 FROZEN = 0.5  # s: frozen_timeout
-UNPOWERED = 1.0  # s that a robot may be astray (node/following.py)
+UNPOWERED = 1.0  # s that joints may be off target (node/tracking.py)
 SINKS = 1.0  # s in which one without power is
 GONE = 60.0  # s; the last trace of a killed node fades after some 20
 

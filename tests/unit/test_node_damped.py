@@ -63,7 +63,7 @@ def test_a_robot_that_holds_its_pose_damps_when_it_tilts_afterwards(holding):
 )
 def test_nothing_else_that_is_wrong_hides_the_tilt_of_a_robot_that_holds(holding, unfit):
     driven = Driven(holding, heartbeat_timeout=0.05)
-    driven.loop.guard.beat(1.0)
+    driven.loop.guard.heartbeat(1.0)
     driven.to_run()
     while driven.phase is Phase.RUN:
         command = driven.step()

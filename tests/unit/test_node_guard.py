@@ -27,7 +27,7 @@ def test_without_a_heartbeat_the_robot_is_damped_and_not_let_go():
     driven = Driven(run=False, heartbeat_timeout=2 * PERIOD)
     driven.loop.start(0.0)
     for _ in range(10):
-        driven.loop.guard.beat(driven.stamp * 1e-9)
+        driven.loop.guard.heartbeat(driven.stamp * 1e-9)
         driven.step()
     assert driven.status.phase is Phase.RUN
     driven.step(2)
@@ -35,7 +35,7 @@ def test_without_a_heartbeat_the_robot_is_damped_and_not_let_go():
     assert "no heartbeat for 375 ms (limit 250 ms)" in driven.status.reason
     now = driven.stamp * 1e-9
     assert "no heartbeat" in driven.loop.reset_estop(now)
-    driven.loop.guard.beat(now)
+    driven.loop.guard.heartbeat(now)
     assert driven.loop.reset_estop(now) == ""
 
 
@@ -110,7 +110,7 @@ def test_what_other_threads_may_ask_of_the_guard_changes_nothing():
     for now in (0.0, driven.stamp * 1e-9, 1e6):
         guard.check(given, now)
         guard.check_reset(given, now)
-        guard.standing(now)
+        guard.stamp_stall(now)
     assert guard.constant_joints == ()
     assert guard.watchdog == 0.25
     assert repr(vars(guard)) == before

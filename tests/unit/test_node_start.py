@@ -159,9 +159,9 @@ def test_stamps_that_stand_still_on_the_way_to_the_default_pose_are_told(robot):
     driven = Driven(robot, frozen_timeout=0.5)
     driven.loop.start(9.0)
     for received in 9.0 + np.arange(0.02, 0.5, 0.05):
-        assert driven.loop.guard.standing(received) == ""
+        assert driven.loop.guard.stamp_stall(received) == ""
         driven.loop.tick(sample(robot, 0, received=received), received)
-    assert driven.loop.guard.standing(9.6) == "the stamps have stood still for 0.58 s"
+    assert driven.loop.guard.stamp_stall(9.6) == "the stamps have stood still for 0.58 s"
     driven.stamp = 9600 * MS
     driven.step()
-    assert driven.loop.guard.standing(9.62) == ""
+    assert driven.loop.guard.stamp_stall(9.62) == ""

@@ -1,4 +1,4 @@
-"""The way from wherever a robot is to its default pose, slow enough for whoever stands beside it."""
+"""The ramp from any pose to the default pose, slow enough for whoever stands beside the robot."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import numpy as np
 from ..controller import MOVE_RATE
 from ..robot import FloatArray
 
-DURATION = 0.5  # s, the shortest way
+DURATION = 0.5  # s, of the shortest ramp
 
 
-class Way:
-    """A straight line in joint space, by the time line of the stamps.
+class PoseRamp:
+    """A straight line in joint space, timed by the stamps of the readings.
 
     Args:
-        start: (n,) where the joints are, rad.
-        target: (n,) where they shall be, rad.
-        stamp: of the reading that it starts with, ns.
-        max_step: what counts at most of the time between two readings, s: a clock that jumps ahead must
-            not bring the robot there at once.
+        start: (n,) measured positions, rad.
+        target: (n,) positions to reach, rad.
+        stamp: of the reading that it starts from, ns.
+        max_step: longest time that counts between two readings, s: a clock that jumps ahead must not
+            move the robot there at once.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Way:
         self._stamp = stamp
 
     def at(self, stamp: int) -> FloatArray:
-        """Return the (n,) positions to be at by this stamp, ns, rad."""
+        """Return the (n,) positions at this stamp, ns, rad."""
         self._elapsed += min(stamp - self._stamp, self._max_step)
         self._stamp = stamp
         share = min(1.0, self._elapsed / self._duration)
@@ -40,5 +40,5 @@ class Way:
 
     @property
     def done(self) -> bool:
-        """Whether :meth:`at` has come to the target."""
+        """Whether :meth:`at` has reached the target."""
         return self._elapsed >= self._duration

@@ -1,4 +1,4 @@
-"""The quality of service with which the controller node reads and commands."""
+"""The quality of service of the controller node's sensor and command topics."""
 
 from __future__ import annotations
 
