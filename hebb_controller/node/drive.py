@@ -357,9 +357,7 @@ class Drive:
         now = time.monotonic()
         if self._loop.status.phase is Phase.RUN and now >= self._next_plasticity:
             self._next_plasticity = now + PLASTICITY_PERIOD
-            message = reports.plasticity_message(self._loop.controller.runtime)
-            if message is not None:
-                self._plasticity.publish(message)
+            self._plasticity.publish(reports.plasticity_message(self._loop.loaded.runtime))
 
     def _put_out(self, command: Command, stamp: int = 0, *, last: bool = False) -> bool:
         """Send a command, from any thread; return whether one may still be sent.

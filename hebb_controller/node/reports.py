@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension, MultiArrayLayout
 
 from ..rule import LayerEnvelope
-from ..runtime.base import Runtime
+from ..runtime.base import InspectableRuntime
 from .scheduling import NORMAL, Scheduling
 from .values import LoopStatus, Phase, Plasticity, SwapState
 
@@ -230,20 +230,18 @@ def _status(
     )
 
 
-def plasticity_message(runtime: Runtime) -> Float64MultiArray | None:
+def plasticity_message(runtime: InspectableRuntime) -> Float64MultiArray:
     """Return per layer the mean |ΔW| of the last plastic step and the weight norm.
 
-    The array is (layers, 2), columns as in ``PLASTICITY_COLUMNS``; NaN where a runtime does not show
-    its changes, None if it does not show its weights.
+    The array is (layers, 2), columns as in ``PLASTICITY_COLUMNS``; |ΔW| is NaN where the runtime does not
+    show its changes, and 0 where plasticity is off.
     """
-    layers = getattr(runtime, "layers", None)
-    if layers is None:
-        return None
-    hidden = [np.full(1, np.nan)] * len(layers)
-    changes = getattr(runtime, "last_change", hidden) if runtime.plasticity_gain else None
+    layers, plastic = runtime.layers, bool(runtime.plasticity_gain)
+    changes = runtime.last_change if plastic else None
+    unseen = np.nan if plastic and not runtime.shows_change else 0.0
     values: list[float] = []
     for layer, weights in enumerate(layers):
-        values.append(0.0 if changes is None else float(np.abs(changes[layer]).mean()))
+        values.append(unseen if changes is None else float(np.abs(changes[layer]).mean()))
         values.append(float(np.linalg.norm(weights)))
     columns = len(PLASTICITY_COLUMNS)
     layout = MultiArrayLayout(

@@ -22,7 +22,7 @@ from ..errors import MissingExtraError, ParameterError, RuleFileError
 from ..robot import RobotSpec, load_robot
 from ..rule import Rule
 from ..rule_file import load_rule
-from ..runtime.base import Runtime
+from ..runtime.base import InspectableRuntime
 from ..runtime.numpy_runtime import NumpyRuntime
 from ..signature import Trust
 from .output import check_output
@@ -83,7 +83,7 @@ def load(path: Path, robot: RobotSpec, trust: Trust, *, runtime: str = "numpy") 
     return Loaded(controller, rule, str(path), asked=str(path))
 
 
-def runtime_for(rule: Rule, name: str) -> Runtime:
+def runtime_for(rule: Rule, name: str) -> InspectableRuntime:
     """Return a rule in the runtime of this name, a choice of the parameter ``runtime``.
 
     Raises:

@@ -189,5 +189,4 @@ class Succession:
         self._source = source if self._settings.blend > 0 else None
 
     def _watched(self, loaded: Loaded) -> Running:
-        runtime = loaded.controller.runtime
-        return Running(loaded, Supervisor(loaded.rule, runtime, self._supervisor))
+        return Running(loaded, Supervisor(loaded.rule, loaded.runtime, self._supervisor))

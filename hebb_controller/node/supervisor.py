@@ -22,7 +22,7 @@ import numpy as np
 from ..envelope import SATURATED, SATURATION_WINDOW
 from ..plasticity import Array
 from ..rule import Envelope, LayerEnvelope, Rule
-from ..runtime.base import Runtime, State
+from ..runtime.base import InspectableRuntime, State
 
 SNAPSHOT_PERIOD = 1.0  # s between two snapshots of weights that are good
 SETTLING = 1.0  # s that a remedy has before the next one: the window of the saturation
@@ -148,11 +148,13 @@ class Supervisor:
 
     Args:
         rule: gives the envelope and the static twin.
-        runtime: what runs it; its ``layers`` and ``activations`` are looked at, if it has them.
+        runtime: what runs it.
         settings: what is allowed.
     """
 
-    def __init__(self, rule: Rule, runtime: Runtime, settings: SupervisorSettings) -> None:
+    def __init__(
+        self, rule: Rule, runtime: InspectableRuntime, settings: SupervisorSettings
+    ) -> None:
         self.stage = Stage.PLASTIC
         self.reason = ""
         self._rule = rule
@@ -211,11 +213,12 @@ class Supervisor:
         return True
 
     def _measure(self, gain: float) -> tuple[LayerEnvelope, ...]:
-        layers: list[Array] = getattr(self._runtime, "layers", [])
-        posts: list[Array] = getattr(self._runtime, "activations", [])[1:]
-        changes = getattr(self._runtime, "last_change", None) if gain else None
+        runtime = self._runtime
+        changes = runtime.last_change if gain else None
         rows = []
-        for k, (weights, post) in enumerate(zip(layers, posts, strict=True)):
+        for k, (weights, post) in enumerate(
+            zip(runtime.layers, runtime.activations[1:], strict=True)
+        ):
             share = np.count_nonzero(np.abs(post) > SATURATED) / post.size
             self._saturation[k] += self._alpha * (share - self._saturation[k])
             change = 0.0 if changes is None else _norm(changes[k])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from ..controller import Controller
 from ..rule import Rule
+from ..runtime.base import InspectableRuntime
 from ..signals import SensorReading
 
 Value = bool | int | float | str
@@ -90,6 +91,11 @@ class Loaded:
     rule: Rule
     path: str
     asked: str = ""
+
+    @property
+    def runtime(self) -> InspectableRuntime:
+        """The controller's runtime: whatever a node loads shows its network."""
+        return cast("InspectableRuntime", self.controller.runtime)
 
     @property
     def sha256(self) -> str:

@@ -36,3 +36,27 @@ class Runtime(Protocol):
     def restore(self, state: State) -> None:
         """Take a state that :attr:`state` returned."""
         ...
+
+
+class InspectableRuntime(Runtime, Protocol):
+    """A runtime that shows its network between two ticks: all arrays are views, to be read only."""
+
+    @property
+    def layers(self) -> list[Array]:
+        """The weights per layer, (n_out, n_in)."""
+        ...
+
+    @property
+    def activations(self) -> list[Array]:
+        """The last activations per layer of neurons, (n,), the observation first."""
+        ...
+
+    @property
+    def shows_change(self) -> bool:
+        """Whether :attr:`last_change` is ever there."""
+        ...
+
+    @property
+    def last_change(self) -> list[Array] | None:
+        """The last plastic change per layer, (n_out, n_in), or None before the first."""
+        ...

@@ -12,13 +12,15 @@ from .base import State
 
 
 class NumpyRuntime:
-    """Runs one rule; see :class:`~hebb_controller.runtime.base.Runtime`.
+    """Runs one rule; see :class:`~hebb_controller.runtime.base.InspectableRuntime`.
 
     A tick is: forward pass → action → every ``interval`` ticks one plastic step → normalise.
 
     Args:
         rule: a validated rule.
     """
+
+    shows_change = True
 
     def __init__(self, rule: Rule) -> None:
         header = rule.header

@@ -22,7 +22,7 @@ Buffer: TypeAlias = npt.NDArray[np.generic]
 
 
 class OnnxRuntime:
-    """Runs one exported rule; see :class:`~hebb_controller.runtime.base.Runtime`.
+    """Runs one exported rule; see :class:`~hebb_controller.runtime.base.InspectableRuntime`.
 
     Its state is that of the numpy runtime. Weights lie in two buffers: a tick reads one and writes the
     other, and the next tick goes the other way.
@@ -34,6 +34,8 @@ class OnnxRuntime:
     Raises:
         RuleFileError: the bytes are something else.
     """
+
+    shows_change = False
 
     def __init__(self, model: bytes, *, where: str = "model") -> None:
         import onnxruntime as ort
@@ -100,6 +102,11 @@ class OnnxRuntime:
     def activations(self) -> list[Array]:
         """The last activations per layer of neurons, (n,): views, to be read only."""
         return self._activations
+
+    @property
+    def last_change(self) -> None:
+        """None: the graph gives the weights after a tick, not the change before normalisation."""
+        return None
 
     def reset(self, rng: np.random.Generator) -> None:
         """Start a run: draw the initial weights, forget everything else."""

@@ -1,8 +1,11 @@
 """What the diagnostics say, and how loudly."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from toys import toy_rule
 
 pytest.importorskip("rclpy")
 
@@ -13,11 +16,13 @@ from hebb_controller.node.reports import (
     Facts,
     WarnLimits,
     diagnostics,
+    plasticity_message,
     status_message,
 )
 from hebb_controller.node.scheduling import NORMAL, Scheduling
 from hebb_controller.node.values import LoopStatus, Phase, Plasticity, SwapState
 from hebb_controller.rule import LayerEnvelope
+from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 
 RUNNING = LoopStatus(Phase.RUN, "", "/rules/one", "ab12", swap=3, watch="its envelope, times 1.2")
 FINE = Facts(
@@ -213,3 +218,23 @@ def test_the_status_holds_all_that_a_loop_says_of_itself():
         "watch": "its envelope, times 1.2",
         "lifecycle": "active",
     }
+
+
+def test_plasticity_is_the_mean_change_and_the_norm_of_each_layer():
+    runtime = NumpyRuntime(toy_rule())
+    runtime.reset(np.random.default_rng(0))
+    norms = [np.linalg.norm(layer) for layer in runtime.layers]
+    assert list(plasticity_message(runtime).data) == pytest.approx([0.0, norms[0], 0.0, norms[1]])
+    before = [layer.copy() for layer in runtime.layers]
+    runtime.step(np.ones(6, dtype=np.float32))
+    changes = [abs(new - old).mean() for new, old in zip(runtime.layers, before, strict=True)]
+    assert list(plasticity_message(runtime).data)[::2] == pytest.approx(changes, rel=1e-5)
+    runtime.plasticity_gain = 0.0
+    assert list(plasticity_message(runtime).data)[::2] == [0.0, 0.0]
+
+
+def test_a_change_that_a_runtime_does_not_show_is_not_a_number():
+    hidden = SimpleNamespace(layers=[np.full((2, 2), 0.5)], last_change=None, shows_change=False)
+    for gain, told in ((1.0, np.nan), (0.0, 0.0)):
+        hidden.plasticity_gain = gain
+        np.testing.assert_array_equal(plasticity_message(hidden).data, [told, 1.0])
