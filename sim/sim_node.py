@@ -126,6 +126,7 @@ class SimNode(Node):
         self._time = self._speed = 0.0
         self._told = -math.inf, 0.0
         self.add_on_set_parameters_callback(self._on_set)
+        self.add_post_set_parameters_callback(self._after_set)
         # In lock-step the controller waits for every reading, but who only listens may lag behind.
         history = LISTENERS_LAG if self._lock_step else 10
         self._joint_states = self.create_publisher(JointState, "joint_states", history)
@@ -325,14 +326,20 @@ class SimNode(Node):
                 self.get_logger().error(self._refused)
 
     def _on_set(self, changes: Sequence[Parameter]) -> SetParametersResult:
-        values = {change.name: change.value for change in changes}
         try:
-            damages = parse_damages(values.get("damage", describe(self._damages)), self.robot)
+            for change in changes:
+                if change.name == "damage":
+                    parse_damages(change.value, self.robot)
         except HebbError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self._damages = damages
-        self._paused = values.get("paused", self._paused)
         return SetParametersResult(successful=True)
+
+    def _after_set(self, changes: Sequence[Parameter]) -> None:
+        for change in changes:
+            if change.name == "damage":
+                self._damages = parse_damages(change.value, self.robot)
+            elif change.name == "paused":
+                self._paused = change.value
 
 
 def _nanoseconds(stamp: float) -> int:
