@@ -11,12 +11,10 @@ import math
 import sys
 import threading
 import time
-from array import array
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import rclpy
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
@@ -33,13 +31,13 @@ from sensor_msgs.msg import Imu, JointState
 from hebb_controller.errors import HebbError, MessageError, ParameterError
 from hebb_controller.node.spinning import spin
 from hebb_controller.robot import load_robot
-from hebb_controller.rotation import IDENTITY, inverse, multiply, quaternion, rotate
 from hebb_controller.safety import damp_command
 from hebb_controller.signals import Command, SensorReading
 from hebb_controller.stop_signals import stop_event
 
 from .condition import Condition
 from .damage import Damage, describe, parse_damages
+from .messages import SensorMessages, nanoseconds
 from .receiver import Receiver
 from .scenario import load_scenario
 from .world import TICK_PERIOD, World
@@ -144,13 +142,7 @@ class SimNode(Node):
         )
         depth = 10 if self.lock_step else 1
         self.commands.create_subscription(JointState, "joint_command", self._on_command, depth)
-        self._joints = JointState(name=list(self.robot.joint_names))
-        self._inertial = Imu()
-        mounted = self.robot.imu_rotation != IDENTITY
-        self._inertial.header.frame_id = "imu_link" if mounted else "base_link"
-        self._inertial.linear_acceleration_covariance[0] = -1.0  # not measured
-        self._odometry = Odometry(child_frame_id="base_link")
-        self._odometry.header.frame_id = "odom"
+        self._messages = SensorMessages(self.robot)
 
     @property
     def lock_step(self) -> bool:
@@ -219,7 +211,7 @@ class SimNode(Node):
 
     def _wait_for_answer(self, reading: SensorReading, world: World) -> Command | None:
         """Return the command with this reading's stamp, or None if none came in time."""
-        stamp = _nanoseconds(reading.stamp)
+        stamp = nanoseconds(reading.stamp)
         end = time.monotonic() + LOCK_STEP_TIMEOUT
         while not self.stopping.is_set():
             with self._arrived:
@@ -243,33 +235,12 @@ class SimNode(Node):
         return None
 
     def _publish(self, reading: SensorReading, world: World) -> None:
-        stamp = _nanoseconds(reading.stamp)
-        now = Time(sec=stamp // 1_000_000_000, nanosec=stamp % 1_000_000_000)
-        joints, imu, odometry = self._joints, self._inertial, self._odometry
-        joints.header.stamp = imu.header.stamp = odometry.header.stamp = now
-        joints.position = array("d", reading.joint_position.tolist())
-        if self.robot.velocity_cutoff is None:  # otherwise like a driver that measures none
-            joints.velocity = array("d", reading.joint_velocity.tolist())
-        self._joint_states.publish(joints)
-        q, rate = imu.orientation, imu.angular_velocity
-        mounting = self.robot.imu_rotation
-        q.x, q.y, q.z, q.w = multiply(quaternion(reading.orientation.tolist()), mounting)
-        turning = reading.angular_velocity_base.tolist()
-        rate.x, rate.y, rate.z = rotate(inverse(mounting), turning)
-        self._imu.publish(imu)
+        messages = self._messages
+        now = messages.fill(reading, world)
+        self._joint_states.publish(messages.joints)
+        self._imu.publish(messages.imu)
         self._clock_time.publish(Clock(clock=now))
-        base = world.base()
-        pose, twist = odometry.pose.pose, odometry.twist.twist
-        pose.position.x, pose.position.y, pose.position.z = base.position.tolist()
-        # What really is so, also where a sensor fails.
-        truth = world.truth
-        orientation = quaternion(truth.orientation.tolist())
-        q, rate = pose.orientation, twist.angular
-        q.x, q.y, q.z, q.w = orientation
-        rate.x, rate.y, rate.z = truth.angular_velocity_base.tolist()
-        velocity = rotate(inverse(orientation), base.linear_velocity.tolist())
-        twist.linear.x, twist.linear.y, twist.linear.z = velocity
-        self._odom.publish(odometry)
+        self._odom.publish(messages.odometry)
 
     def _tell(self, *, at_once: bool = False) -> None:
         """Publish /diagnostics at 1 Hz, or at once."""
@@ -340,10 +311,6 @@ class SimNode(Node):
                 self._damages = parse_damages(change.value, self.robot)
             elif change.name == "paused":
                 self._paused = change.value
-
-
-def _nanoseconds(stamp: float) -> int:
-    return round(stamp * 1e9)
 
 
 def main() -> None:

@@ -72,6 +72,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     ),
     "train.ray_executor": (TICK | {"train"}, frozenset({"ray"})),
     "hebb_sim": (TICK | {"hebb_sim"}, frozenset({"pybullet"})),
+    "hebb_sim.messages": (TICK | {"hebb_sim"}, frozenset({"rclpy"})),
     "hebb_sim.sim_node": (
         TICK | {"hebb_sim", "node.spinning"},
         frozenset({"pybullet", "rclpy"}),
