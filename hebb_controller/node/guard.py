@@ -22,9 +22,9 @@ BEYOND_RANGE = 1.0  # rad outside its range that a joint may read, of a robot th
 class Guard:
     """Judges readings and times for one robot.
 
-    ``check``, ``check_reset``, ``stamp_stall``, ``constant_joints`` and ``watchdog`` only read, and no more
-    than single numbers and references: any thread may use them. Everything else is for the thread that
-    ticks.
+    Any thread may use ``check``, ``check_start``, ``check_reset``, ``estopped``, ``stamp_stall``,
+    ``constant_joints`` and ``watchdog``: they only read, and what they read are numbers and references
+    that are each replaced in one step. Everything else is for the thread that ticks.
 
     Args:
         robot: its limits hold.

@@ -109,6 +109,7 @@ def test_what_other_threads_may_ask_of_the_guard_changes_nothing():
     before = repr(vars(guard))
     for now in (0.0, driven.stamp * 1e-9, 1e6):
         guard.check(given, now)
+        guard.check_start(given, now)
         guard.check_reset(given, now)
         guard.stamp_stall(now)
     assert guard.constant_joints == ()
