@@ -11,7 +11,7 @@ import types
 import typing
 from collections import Counter
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from .errors import HebbError, RuleFileError
 
@@ -20,6 +20,7 @@ MAX_DIGITS = 40  # of a whole number
 MAX_NUMBER = 1e9  # its square is still a float32
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+T = TypeVar("T")
 
 
 def parse_json(text: bytes, where: str) -> Json:
@@ -53,12 +54,13 @@ def parse_json(text: bytes, where: str) -> Json:
 _hints = functools.cache(typing.get_type_hints)  # it is asked for every tensor and joint
 
 
-def decode(wanted: object, node: Json, where: str, field: str = "header") -> object:
-    """Return ``node`` as the wanted type.
+def decode(wanted: type[T], node: Json, where: str, field: str = "header") -> T:
+    """Return ``node`` as an instance of a dataclass.
 
     Args:
-        wanted: a dataclass, or the type of a field: float, int, str, ``tuple[X, ...]``,
-            ``Mapping[str, Json]``, or one of them ``| None`` for a field that may be absent.
+        wanted: the dataclass; its fields are of type float, int, str, ``tuple[X, ...]``,
+            ``Mapping[str, Json]`` or dataclasses themselves, or one of these ``| None`` where the
+            field may be absent.
         node: the JSON value.
         where: named in errors, with the field.
         field: where ``node`` stands in the document.
@@ -66,31 +68,36 @@ def decode(wanted: object, node: Json, where: str, field: str = "header") -> obj
     Raises:
         RuleFileError: a field is missing, unknown, or of another type.
     """
+    if not isinstance(node, dict):
+        raise _wrong(where, field, "an object", node)
+    hints = _hints(wanted)  # type: ignore[arg-type] # every class is hashable
+    for key in node:
+        if key not in hints:
+            raise RuleFileError(
+                f"{where}: {field}: unknown field {key[:40]!r}. Known: {', '.join(hints)}."
+            )
+    values = {}
+    for key, hint in hints.items():
+        if key not in node and _optional(hint):
+            continue
+        if key not in node:
+            raise RuleFileError(f"{where}: {field}: '{key}' is missing.")
+        values[key] = _value(hint, node[key], where, f"{field}.{key}")
+    return wanted(**values)
+
+
+def _value(wanted: object, node: Json, where: str, field: str) -> object:
+    """Return ``node`` as the type of a field; see :func:`decode`."""
     if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
-        if not isinstance(node, dict):
-            raise _wrong(where, field, "an object", node)
-        hints = _hints(wanted)
-        for key in node:
-            if key not in hints:
-                raise RuleFileError(
-                    f"{where}: {field}: unknown field {key[:40]!r}. Known: {', '.join(hints)}."
-                )
-        values = {}
-        for key, hint in hints.items():
-            if key not in node and _optional(hint):
-                continue
-            if key not in node:
-                raise RuleFileError(f"{where}: {field}: '{key}' is missing.")
-            values[key] = decode(hint, node[key], where, f"{field}.{key}")
-        return wanted(**values)
+        return decode(wanted, node, where, field)
     if _optional(wanted):
         (wanted,) = (item for item in typing.get_args(wanted) if item is not type(None))
-        return decode(wanted, node, where, field)
+        return _value(wanted, node, where, field)
     if typing.get_origin(wanted) is tuple:
         if not isinstance(node, list):
             raise _wrong(where, field, "a list", node)
         item = typing.get_args(wanted)[0]
-        return tuple(decode(item, n, where, f"{field}[{i}]") for i, n in enumerate(node))
+        return tuple(_value(item, n, where, f"{field}[{i}]") for i, n in enumerate(node))
     if wanted is float:
         if isinstance(node, bool) or not isinstance(node, (int, float)):
             raise _wrong(where, field, "a number", node)

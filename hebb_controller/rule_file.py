@@ -115,7 +115,6 @@ def parse_header(document: str | bytes, where: str) -> RuleHeader:
     if isinstance(document, str):
         document = document.encode(errors="surrogatepass")  # JSON may escape what is no character
     header = decode(RuleHeader, parse_json(document, where), where)
-    assert isinstance(header, RuleHeader)  # noqa: S101 - for the type checker
     check_header(header, where)
     return header
 

@@ -156,7 +156,6 @@ def _tensors(
             continue
         place = f"tensor {repr(name[:40])[1:-1]}"
         entry = decode(_Entry, node, where, place)
-        assert isinstance(entry, _Entry)  # noqa: S101 - for the type checker
         span, shape = entry.data_offsets, entry.shape
         if entry.dtype not in layout.dtypes:
             known = ", ".join(layout.dtypes)

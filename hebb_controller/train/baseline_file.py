@@ -166,7 +166,6 @@ def load_baseline(path: str | Path) -> Baseline:
     where = str(path)
     document, tensors = split(read_file(Path(path), LAYOUT), LAYOUT, where)
     header = decode(BaselineHeader, parse_json(document.encode(), where), where)
-    assert isinstance(header, BaselineHeader)  # noqa: S101 - for the type checker
     floats = {name: tensor.astype(np.float32, copy=False) for name, tensor in tensors.items()}
     return make_baseline(header, floats, where=where)
 

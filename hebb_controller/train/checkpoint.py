@@ -57,6 +57,8 @@ def load_checkpoint(
     try:
         with safe_open(path, framework="numpy") as file:
             document = json.loads(file.metadata()["checkpoint"])
+            if not isinstance(document, dict):
+                raise TypeError("its document is not an object")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{path}: not a checkpoint, or damaged: {error}.") from error

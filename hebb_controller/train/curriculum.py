@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from ..errors import TrainingError
-from ..json_fields import Json
 from .metrics import RewardSpec
 
 PROOF = 5
@@ -67,22 +64,3 @@ class Progress:
         )
         if (over or learned) and self.stage + 1 < len(stages):
             self.stage, self.generations, self.worst = self.stage + 1, 0, ()
-
-    def document(self) -> dict[str, Json]:
-        """Return all of it for a checkpoint."""
-        return {**asdict(self), "worst": list(self.worst)}
-
-    @classmethod
-    def from_document(cls, document: Json) -> Progress:
-        """Return what :meth:`document` was taken of.
-
-        Raises:
-            TrainingError: it is something else.
-        """
-        if not isinstance(document, Mapping):
-            raise TrainingError("the checkpoint's progress is not an object.")
-        try:
-            fields = {**document, "worst": tuple(document["worst"])}  # type: ignore[arg-type]
-            return cls(**fields)  # type: ignore[arg-type]
-        except (KeyError, TypeError) as error:
-            raise TrainingError(f"the checkpoint's progress is damaged: {error}.") from error

@@ -9,14 +9,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Generic
 
 import numpy as np
 
-from ..errors import TrainingError
-from ..json_fields import Json
+from ..errors import RuleFileError, TrainingError
+from ..json_fields import Json, decode
 from ..plasticity import Array
 from ..robot import FloatArray, RobotSpec
 from .checkpoint import NAME as CHECKPOINT_NAME
@@ -87,6 +87,25 @@ class Generation:
     ticks: int
     seconds: float
     worker_seconds: float
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """How far a run has come: what its checkpoint holds beside arrays and options.
+
+    Attributes:
+        generation: that were completed.
+        progress: through the stages.
+        ticks: control ticks since the start of the run.
+        seconds: wall time of all generations.
+        revisions: of the code, the last one last; None in the checkpoints of older versions.
+    """
+
+    generation: int
+    progress: Progress
+    ticks: int
+    seconds: float
+    revisions: tuple[str, ...] | None = None
 
 
 class Trainer(Generic[C]):
@@ -259,17 +278,11 @@ class Trainer(Generic[C]):
     def _save(self) -> None:
         if self.revisions[-1:] != (self._revision,):
             self.revisions += (self._revision,)
+        saved = _Saved(
+            self.evolution.generation, self.progress, self.ticks, self.seconds, self.revisions
+        )
         save_checkpoint(
-            self._directory,
-            self.evolution.arrays(),
-            {
-                **self._document(),
-                "generation": self.evolution.generation,
-                "progress": self.progress.document(),
-                "ticks": self.ticks,
-                "seconds": self.seconds,
-                "revisions": list(self.revisions),
-            },
+            self._directory, self.evolution.arrays(), {**self._document(), **asdict(saved)}
         )
 
     @contextlib.contextmanager
@@ -290,20 +303,9 @@ class Trainer(Generic[C]):
 
     def _continue(self) -> None:
         arrays, document = load_checkpoint(self._directory)
-        missing = [
-            name
-            for name in (
-                "spec",
-                "conditions",
-                "start",
-                "generation",
-                "progress",
-                "ticks",
-                "seconds",
-                *self.evolution.arrays(),
-            )
-            if name not in document and name not in arrays
-        ]
+        names = [field.name for field in fields(_Saved)]
+        required = ("spec", "conditions", "start", *names[:-1], *self.evolution.arrays())
+        missing = [name for name in required if name not in document and name not in arrays]
         if missing:
             raise TrainingError(
                 f"{self._directory}: the checkpoint lacks {', '.join(missing)}. "
@@ -315,15 +317,21 @@ class Trainer(Generic[C]):
                 f"{self._directory}: was started with other options. "
                 f"Repeat the options of that run, or name another --out."
             )
-        generation = document["generation"]
-        assert isinstance(generation, int)  # noqa: S101 - written by _save
-        self.evolution.restore(generation, arrays)
-        self.progress = Progress.from_document(document["progress"])
-        self.ticks = int(str(document["ticks"]))
-        self.seconds = float(str(document["seconds"]))
-        revisions = document.get("revisions", ["unknown"])
-        assert isinstance(revisions, list)  # noqa: S101 - written by _save
-        self.revisions = tuple(map(str, revisions))
+        where = str(self._directory)
+        state = {name: document[name] for name in names if name in document}
+        try:
+            saved = decode(_Saved, state, where, "checkpoint")
+        except RuleFileError as error:
+            raise TrainingError(str(error)) from error
+        if saved.generation < 0 or saved.progress.stage not in range(len(self.spec.stages)):
+            raise TrainingError(
+                f"{where}: checkpoint: generation {saved.generation} in stage "
+                f"{saved.progress.stage} cannot be. Name another --out."
+            )
+        self.evolution.restore(saved.generation, arrays)
+        self.progress = saved.progress
+        self.ticks, self.seconds = saved.ticks, saved.seconds
+        self.revisions = ("unknown",) if saved.revisions is None else saved.revisions
 
     def _shorten_log(self) -> None:
         """Drop what a run that was killed has logged of a generation that no checkpoint holds."""

@@ -1,11 +1,7 @@
 """When a run goes on to its next stage."""
 
-import json
-
-import pytest
 from toys import REWARD
 
-from hebb_controller.errors import TrainingError
 from hebb_controller.train.curriculum import PROOF, Progress, Stage
 
 NEVER = 9.0
@@ -63,16 +59,3 @@ def test_the_population_settles_only_in_stages_that_say_so():
         progress.tell(stages, 0.0)
         settled.append(progress.settled)
     assert settled == [0, 0, 1, 2, 3, 3, 3]
-
-
-def test_progress_comes_back_from_a_checkpoint_to_the_bit():
-    progress = Progress(2, 3, 11, (0.1, 1 / 3, -0.25))
-    assert Progress.from_document(json.loads(json.dumps(progress.document()))) == progress
-
-
-@pytest.mark.parametrize(
-    "document", [None, 3, {}, {"stage": 1}, {"worst": 4}, {"worst": [], "x": 1}]
-)
-def test_a_damaged_progress_is_refused(document):
-    with pytest.raises(TrainingError, match="progress"):
-        Progress.from_document(document)
