@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from .errors import RuleFileError
+from .files import write_atomically
 from .plasticity import RULE_KINDS, Array, UpdateSpec, fold, layer_views
 from .rule import MAX_SYNAPSES, Rule, RuleHeader
 from .rule_file import HEADER_KEY, header_text
@@ -62,7 +63,7 @@ def export_onnx(rule: Rule) -> bytes:
 
 
 def save_onnx(rule: Rule, path: str | Path) -> None:
-    """Write a rule as an ONNX model.
+    """Write a rule as an ONNX model; it appears whole or not at all.
 
     Raises:
         RuleFileError: the name does not end in ``.onnx``, or writing failed.
@@ -72,7 +73,7 @@ def save_onnx(rule: Rule, path: str | Path) -> None:
         raise RuleFileError(f"{target}: the name of an ONNX model ends in {SUFFIX}.")
     data = export_onnx(rule)
     try:
-        target.write_bytes(data)
+        write_atomically(target, data)
     except OSError as error:
         raise RuleFileError(f"{target}: cannot be written: {error.strerror}.") from error
 

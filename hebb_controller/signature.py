@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import MissingExtraError, SignatureError
+from .files import read_bounded, write_atomically
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -88,14 +89,10 @@ def sign(path: str | Path, private_key: str | Path) -> Path:
     key = _private_key(Path(private_key))
     path = Path(path)
     target = signature_path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    signature = key.sign(_read(path))
+    signature = key.sign(read_bounded(path, None, SignatureError))
     try:
-        partial.write_bytes(signature)
-        partial.replace(target)
+        write_atomically(target, signature)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise SignatureError(f"{target}: cannot be written: {error.strerror}.") from error
     return target
 
@@ -156,7 +153,7 @@ def _verify(data: bytes, path: Path, public_keys: tuple[Path, ...]) -> None:
             f"{path}: is not signed: there is no {place.name} beside it. "
             f"Mend: hebb sign file {path} --key KEY.pem"
         )
-    signature = _read(place, SIGNATURE_BYTES)
+    signature = read_bounded(place, SIGNATURE_BYTES, SignatureError)
     if len(signature) != SIGNATURE_BYTES:
         raise SignatureError(
             f"{place}: has {len(signature)} bytes; a signature has {SIGNATURE_BYTES}."
@@ -178,7 +175,7 @@ def _public_key(path: Path) -> Ed25519PublicKey:
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
     except ModuleNotFoundError as error:
         raise MissingExtraError("cryptography", "sign") from error
-    text = _read(path, MAX_KEY_BYTES)
+    text = read_bounded(path, MAX_KEY_BYTES, SignatureError)
     try:
         key = load_pem_public_key(text)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -195,7 +192,7 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ModuleNotFoundError as error:
         raise MissingExtraError("cryptography", "sign") from error
-    text = _read(path, MAX_KEY_BYTES)
+    text = read_bounded(path, MAX_KEY_BYTES, SignatureError)
     try:
         key = load_pem_private_key(text, password=None)
     except TypeError as error:
@@ -207,16 +204,3 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise SignatureError(f"{path}: a private key, but not an ed25519 one.")
     return key
-
-
-def _read(path: Path, limit: int = -1) -> bytes:
-    """Return the bytes of a file; of one that is larger than ``limit``, one more than that."""
-    try:
-        if path.exists() and not path.is_file():  # a directory, or a pipe that would never end
-            raise SignatureError(f"{path}: not a file.")
-        with path.open("rb") as file:
-            return file.read(limit + 1) if limit >= 0 else file.read()
-    except FileNotFoundError as error:
-        raise SignatureError(f"{path}: no such file.") from error
-    except OSError as error:
-        raise SignatureError(f"{path}: cannot be read: {error.strerror}.") from error

@@ -7,9 +7,7 @@ what is wrong is named.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from .errors import RuleFileError
+from .files import read_bounded, write_atomically
 from .json_fields import Json, decode, parse_json
 
 MAX_HEADER_BYTES = 1024 * 1024
@@ -67,13 +66,9 @@ def write_file(path: Path, layout: Layout, document: str, tensors: Tensors) -> N
         raise RuleFileError(
             f"{path}: would have {len(payload)} bytes; at most {layout.max_bytes} can be read."
         )
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_bytes(payload)
-        partial.replace(path)
+        write_atomically(path, payload)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise RuleFileError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
@@ -96,15 +91,7 @@ def read_file(path: Path, layout: Layout) -> bytes:
         RuleFileError: it is missing, too large, no file, or plainly something else.
     """
     where = str(path)
-    try:
-        if path.exists() and not path.is_file():  # a directory, or a pipe that would never end
-            raise RuleFileError(f"{where}: not a file.")
-        with path.open("rb") as file:
-            data = file.read(layout.max_bytes + 1)
-    except FileNotFoundError as error:
-        raise RuleFileError(f"{where}: no such file.") from error
-    except OSError as error:
-        raise RuleFileError(f"{where}: cannot be read: {error.strerror}.") from error
+    data = read_bounded(path, layout.max_bytes, RuleFileError)
     if len(data) > layout.max_bytes:
         raise RuleFileError(f"{where}: larger than {layout.max_bytes} bytes.")
     for magic, what in _FOREIGN_MAGIC.items():

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import RuleFileError, ShapeError
+from ..files import read_bounded
 from ..network import random_weights
 from ..plasticity import RULE_KINDS, Array, layer_views
 from ..rule import Rule, RuleHeader
@@ -196,17 +197,8 @@ def load_onnx(path: str | Path) -> OnnxRuntime:
     """
     from ..onnx_export import MAX_ONNX_BYTES
 
-    where, file = str(path), Path(path)
-    try:
-        if file.exists() and not file.is_file():  # a directory, or a pipe that would never end
-            raise RuleFileError(f"{where}: not a file.")
-        with file.open("rb") as stream:
-            data = stream.read(MAX_ONNX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise RuleFileError(f"{where}: no such file.") from error
-    except OSError as error:
-        raise RuleFileError(f"{where}: cannot be read: {error.strerror}.") from error
-    return OnnxRuntime(data, where=where)
+    data = read_bounded(Path(path), MAX_ONNX_BYTES, RuleFileError)
+    return OnnxRuntime(data, where=str(path))
 
 
 def _options() -> onnxruntime.SessionOptions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from ..errors import TrainingError
+from ..files import write_atomically
 from ..json_fields import Json
 
 NAME = "checkpoint.safetensors"
@@ -30,15 +30,9 @@ def save_checkpoint(
     Raises:
         OSError: it cannot be written; the one before stays.
     """
-    partial = directory / f".{NAME}.partial"  # one name, so that killed runs leave no more than one
     metadata = {"checkpoint": json.dumps(document, sort_keys=True)}
-    try:
-        partial.write_bytes(safetensors.numpy.save(arrays, metadata=metadata))
-        partial.replace(directory / NAME)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
+    data = safetensors.numpy.save(arrays, metadata=metadata)
+    write_atomically(directory / NAME, data, alone=True)
 
 
 def load_checkpoint(

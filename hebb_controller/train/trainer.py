@@ -16,6 +16,7 @@ from typing import Generic
 import numpy as np
 
 from ..errors import RuleFileError, TrainingError
+from ..files import write_atomically
 from ..json_fields import Json, decode
 from ..plasticity import Array
 from ..robot import FloatArray, RobotSpec
@@ -338,10 +339,9 @@ class Trainer(Generic[C]):
         log, generation = self._directory / LOG_NAME, self.evolution.generation
         lines = _lines(log)
         if len(lines) > generation:
-            partial = log.with_name(f".{log.name}.partial")
+            kept = "\n".join((*lines[:generation], ""))
             with self._writing():
-                partial.write_text("\n".join((*lines[:generation], "")), encoding="utf-8")
-                partial.replace(log)
+                write_atomically(log, kept.encode(), alone=True)
 
 
 def _lines(log: Path) -> list[str]:

@@ -20,7 +20,7 @@ PACKAGES = {"hebb_controller": ROOT / "hebb_controller", "hebb_sim": ROOT / "sim
 BASE = frozenset({"errors", "share", "stop_signals"})
 SEAM = BASE | {"completeness", "robot", "rotation", "signals"}
 CORE = SEAM | {"observation", "safety", "plasticity", "network", "velocity_filter"}
-RULE = CORE | {"contract", "json_fields", "rule", "rule_file", "signature", "tensor_file"}
+RULE = CORE | {"contract", "files", "json_fields", "rule", "rule_file", "signature", "tensor_file"}
 RUN = RULE | {"runtime"}
 TICK = RUN | {"controller", "record"}
 
@@ -31,6 +31,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "errors": (frozenset(), frozenset()),
     "share": (frozenset({"errors"}), frozenset()),
     "stop_signals": (frozenset(), frozenset()),
+    "files": (frozenset({"errors"}), frozenset()),
     "rotation": (frozenset(), frozenset()),
     "completeness": (frozenset(), frozenset()),
     "robot": (SEAM, frozenset()),
@@ -43,11 +44,11 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "plasticity": (CORE, frozenset()),
     "network": (CORE, frozenset()),
     "json_fields": (BASE, frozenset()),
-    "tensor_file": (BASE | {"json_fields"}, frozenset()),
+    "tensor_file": (BASE | {"files", "json_fields"}, frozenset()),
     "contract": (CORE, frozenset()),
     "rule": (RULE, frozenset()),
     "rule_file": (RULE, frozenset()),
-    "signature": (frozenset({"errors"}), frozenset({"cryptography"})),
+    "signature": (frozenset({"errors", "files"}), frozenset({"cryptography"})),
     "rule_diff": (RULE, frozenset()),
     "recording": (RUN, frozenset()),
     "replay": (RUN | {"recording", "rounding"}, frozenset()),
