@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +10,10 @@ import click
 
 from ..errors import HebbError
 from ..train.executor import TaskRunner, local_processes
-from ..train.suite import Source
+from ..train.suite import EPISODES_PER_SHARE, Source, Trial, run_share, shares
 
 if TYPE_CHECKING:
+    from hebb_sim.damage import Damage
     from hebb_sim.episode import Condition
 
     from ..record import EpisodeRecord
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 # Kinds of damage that are tried, each on every leg in turn.
 DAMAGE_KINDS = ("weak:0.3", "limp", "locked")
 DAMAGE_ONSET = 5.0  # s
-EPISODES_PER_TASK = 5
 
 
 def walk_episodes(
@@ -50,7 +48,7 @@ def walk_episodes(
     Raises:
         HebbError: the controller cannot be used, or the recording not be written.
     """
-    from hebb_sim.episode import Condition
+    from hebb_sim.episode import Condition, EpisodeRunner
 
     if record is not None:
         from ..mcap_file import check_name
@@ -65,69 +63,51 @@ def walk_episodes(
             Condition(duration, damages, DAMAGE_ONSET)
             for damages in _damages(kind, source.robot, damage_episodes)
         ]
+    runner = EpisodeRunner(source.robot)
     tasks = [
-        EpisodesTask(source.text, source.robot, source.plasticity_gain, tuple(part), seed + start)
+        share
         for conditions in groups.values()
-        for start, part in _chunks(conditions, EPISODES_PER_TASK)
+        for share in shares(
+            source,
+            [Trial(condition, DAMAGE_ONSET, seed + i) for i, condition in enumerate(conditions)],
+            runner,
+            EPISODES_PER_SHARE,
+        )
     ]
     bar = click.progressbar(length=len(tasks), label="Episodes", file=sys.stderr)
-    with TaskRunner(local_processes(workers)) as runner, bar:
-        parts = runner.map(run_episodes, tasks, on_result=lambda: bar.update(1))
+    with TaskRunner(local_processes(workers)) as pool, bar:
+        parts = pool.map(run_share, tasks, on_result=lambda: bar.update(1))
     done = iter([record for part in parts for record in part])
     records = {kind: [next(done) for _ in group] for kind, group in groups.items()}
     if record is not None:
         from ..mcap_file import write_recording
 
-        write_recording(*record_first(tasks[0]), Path(record))
+        write_recording(*record_first(source, groups[""][0], seed), Path(record))
         click.echo(f"Recording of the first episode: {record}", err=True)
     return records
 
 
-@dataclass(frozen=True)
-class EpisodesTask:
-    """A share of an evaluation: episodes with seeds that count up from ``first_seed``."""
+def record_first(source: Source, condition: Condition, seed: int) -> tuple[Recording, Labels]:
+    """Return a recording of an episode, walked once more: the same bits; and its labels.
 
-    controller: str
-    robot: str
-    plasticity_gain: float
-    conditions: tuple[Condition, ...]
-    first_seed: int
-
-    @property
-    def source(self) -> Source:
-        """Where the controller comes from."""
-        return Source(self.controller, self.robot, self.plasticity_gain)
-
-
-def run_episodes(task: EpisodesTask) -> list[EpisodeRecord]:
-    """Return the record of every episode of a task, in order."""
-    from hebb_sim.episode import EpisodeRunner
-
-    runner = EpisodeRunner(task.robot)
-    controller = task.source()
-    return [
-        runner(controller, condition, task.first_seed + i)
-        for i, condition in enumerate(task.conditions)
-    ]
-
-
-def record_first(task: EpisodesTask) -> tuple[Recording, Labels]:
-    """Return a recording of the first episode of a task, walked once more: the same bits; its labels."""
+    Raises:
+        RuleFileError: the source is no rule file, or cannot be read.
+    """
     from hebb_sim.episode import EpisodeRunner
 
     from ..recording import Recorder, labels_of
     from ..rule_file import load_rule
 
-    rule = load_rule(task.controller)
-    controller = task.source()
+    rule = load_rule(source.text)
+    controller = source()
     recorder = Recorder(controller.runtime, rule)
-    recorder.plasticity_gain = task.plasticity_gain
+    recorder.plasticity_gain = source.plasticity_gain
     controller.runtime = recorder
-    EpisodeRunner(task.robot)(controller, task.conditions[0], task.first_seed)
+    EpisodeRunner(source.robot)(controller, condition, seed)
     return recorder.recording(), labels_of(rule, "numpy")
 
 
-def _damages(kind: str, robot: str, count: int) -> list[tuple[object, ...]]:
+def _damages(kind: str, robot: str, count: int) -> list[tuple[Damage, ...]]:
     from hebb_sim.damage import parse_damages
 
     from ..robot import load_robot
@@ -139,7 +119,3 @@ def _damages(kind: str, robot: str, count: int) -> list[tuple[object, ...]]:
             f"robot '{robot}' has no legs to damage. Add --damage-episodes 0, or state its legs."
         )
     return [parse_damages(f"{legs[i % len(legs)]}:{kind}", spec) for i in range(count)]
-
-
-def _chunks(conditions: Sequence[Condition], size: int) -> list[tuple[int, Sequence[Condition]]]:
-    return [(i, conditions[i : i + size]) for i in range(0, len(conditions), size)]

@@ -14,15 +14,13 @@ from click.core import ParameterSource
 
 from ..errors import HebbError
 from ..train.adaptation import STANDS
+from ..train.metrics import SPAN, final_heading, final_speed, mean_speed, speed_between
 from ..train.suite import Source
 from .episodes import DAMAGE_ONSET, walk_episodes
 from .options import FiniteRange, example, json_option, robot_option, workers_option
 
 if TYPE_CHECKING:
     from ..record import EpisodeRecord
-
-SPEED_SPAN = 3.0  # s before the damage, and at the end, over which speeds are compared
-
 
 # Options of one use that mean nothing in the other.
 ONE_RULE = ("damage_episodes", "duration", "record")
@@ -84,7 +82,7 @@ SUITE = ("out", "speed_asked", "controls", "pictures")
 )
 @click.option(
     "--duration",
-    type=FiniteRange(min=DAMAGE_ONSET + SPEED_SPAN),
+    type=FiniteRange(min=DAMAGE_ONSET + SPAN),
     default=10.0,
     show_default=True,
     help="Of an episode, s; scenarios have their own.",
@@ -209,8 +207,6 @@ def _refuse(context: click.Context, names: Sequence[str], why: str) -> None:
 def _report(
     records: dict[str, list[EpisodeRecord]], onset: float, duration: float
 ) -> dict[str, object]:
-    from ..train.metrics import final_heading, mean_speed, speed_between
-
     whole = records[""]
     speeds = np.array([mean_speed(record) for record in whole])
     report: dict[str, object] = {
@@ -228,15 +224,8 @@ def _report(
     for kind, group in records.items():
         if not kind:
             continue
-        before = float(np.mean([speed_between(r, onset - SPEED_SPAN, onset) for r in group]))
-        after = float(
-            np.mean(
-                [
-                    0.0 if r.fallen else speed_between(r, duration - SPEED_SPAN, duration)
-                    for r in group
-                ]
-            )
-        )
+        before = float(np.mean([speed_between(r, onset - SPAN, onset) for r in group]))
+        after = float(np.mean([final_speed(r) for r in group]))
         damage[kind] = {
             "episodes": len(group),
             "speed_before": before,

@@ -18,8 +18,8 @@ from ..record import EpisodeRecord
 from ..robot import FloatArray
 from ..runtime.base import State
 from .controls import Freeze, Intervened, Intervention, Keep, Lesion, Put, second_layer
-from .metrics import RECOVERY_WINDOW, SPAN, speed_between
-from .suite import Contender, Factory
+from .metrics import RECOVERY_WINDOW, final_speed, speed_between
+from .suite import Contender, Share, shares
 from .task import C, Evaluate
 
 LATER = 3.0  # s after the damage, when weights have adapted if they ever do
@@ -105,28 +105,18 @@ def run_controls(
     return records
 
 
-@dataclass(frozen=True)
-class ControlShare(Generic[C]):
-    """What a worker does at once: one controller, a few episodes under every control."""
-
-    factory: Factory
-    trials: tuple[ControlTrial[C], ...]
-    evaluate: Evaluate[C]
-
-
 def control_shares(
     contender: Contender, trials: Sequence[ControlTrial[C]], evaluate: Evaluate[C]
-) -> list[ControlShare[C]]:
+) -> list[Share[ControlTrial[C], C]]:
     """Return the shares of all training seeds of a contender, one seed after the other."""
-    size = EPISODES_PER_SHARE
     return [
-        ControlShare(factory, tuple(trials[i : i + size]), evaluate)
+        share
         for factory in contender.factories
-        for i in range(0, len(trials), size)
+        for share in shares(factory, trials, evaluate, EPISODES_PER_SHARE)
     ]
 
 
-def run_control_share(share: ControlShare[C]) -> FloatArray:
+def run_control_share(share: Share[ControlTrial[C], C]) -> FloatArray:
     """Return (episodes, arms, 3) speeds: see :func:`speeds`."""
     controller = share.factory()
     return np.array(
@@ -137,8 +127,9 @@ def run_control_share(share: ControlShare[C]) -> FloatArray:
 def speeds(records: Mapping[str, EpisodeRecord], onset: float) -> FloatArray:
     """Return (arms, 3) per arm v∞, the mean over 1.5 s from ``LATER`` on, and over the last 1.5 s, m/s.
 
-    Time lost by a fall is standing still; after one, v∞ and the last are 0. Arms that were not played are nan, and so are those that begin ``LATER``,
-    or the lesion, if the robot that they begin with had fallen by then.
+    Time lost by a fall is standing still; after one, v∞ and the last are 0. Arms that were not played
+    are nan, and so are those that begin ``LATER``, or the lesion, if the robot that they begin with
+    had fallen by then.
     """
     up = {
         base: records[base].ticks * records[base].period > moment
@@ -150,11 +141,10 @@ def speeds(records: Mapping[str, EpisodeRecord], onset: float) -> FloatArray:
         if arm not in records or (base is not None and not up[base]):
             continue
         record = records[arm]
-        end, fallen = record.duration, record.fallen
         table[row] = (
-            0.0 if fallen else speed_between(record, end - SPAN, end),
+            final_speed(record),
             speed_between(record, onset + LATER, onset + LATER + RECOVERY_WINDOW),
-            0.0 if fallen else speed_between(record, end - RECOVERY_WINDOW, end),
+            final_speed(record, RECOVERY_WINDOW),
         )
     return table
 

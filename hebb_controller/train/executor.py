@@ -73,6 +73,11 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
+def chunks(items: Sequence[T], size: int) -> list[tuple[T, ...]]:
+    """Return the items in order, ``size`` at a time; the last chunk may be shorter."""
+    return [tuple(items[i : i + size]) for i in range(0, len(items), size)]
+
+
 class TaskRunner:
     """Runs tasks and returns their results in order, on a pool that is rebuilt when it breaks.
 

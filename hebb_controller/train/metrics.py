@@ -93,6 +93,12 @@ def speed_between(record: EpisodeRecord, start: float, stop: float) -> float:
     return float(path[last] - path[first]) / (stop - start)
 
 
+def final_speed(record: EpisodeRecord, span: float = SPAN) -> float:
+    """Return the mean speed over the last ``span`` s of the planned duration, m/s; 0 after a fall."""
+    end = record.duration
+    return 0.0 if record.fallen else speed_between(record, end - span, end)
+
+
 def final_heading(record: EpisodeRecord) -> float:
     """Return |heading| at the end of the episode, rad."""
     return abs(float(record.heading[-1])) if record.ticks else 0.0
@@ -128,12 +134,11 @@ def outcome(record: EpisodeRecord, onset: float, *, asked: float) -> Outcome:
         onset: of the damage, s since the start; of an episode without one, the moment to compare at.
         asked: v*, the speed asked for, m/s.
     """
-    end = record.duration
     return Outcome(
         before=speed_between(record, max(onset - SPAN, 0.0), onset),
-        after=0.0 if record.fallen else speed_between(record, end - SPAN, end),
+        after=final_speed(record),
         recovery=recovery_time(record, onset, asked=asked),
-        watched=end - RECOVERY_WINDOW - onset,
+        watched=record.duration - RECOVERY_WINDOW - onset,
         fallen=record.fallen,
         trace=speed_trace(record, onset),
     )

@@ -6,6 +6,7 @@ are made where they run, by picklable factories.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import itertools
@@ -14,20 +15,22 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from ..controller import Controller, controller_for
 from ..errors import ContractError, HebbError
+from ..record import EpisodeRecord
 from ..robot import FloatArray, RobotSpec, load_robot
 from ..rule_file import load_rule
 from .baseline_file import SUFFIX, load_baseline
 from .baselines import baseline_controller
-from .executor import TaskRunner
+from .executor import TaskRunner, chunks
 from .metrics import Outcome, fall_rate, outcome, retained_speed
 from .task import C, Evaluate
 
+T = TypeVar("T")
 Factory = Callable[[], Controller]
 Row = dict[str, object]
 
@@ -148,22 +151,49 @@ class Trial(Generic[C]):
 
 
 @dataclass(frozen=True)
-class Share(Generic[C]):
-    """What a worker does at once: one controller, a few episodes."""
+class Share(Generic[T, C]):
+    """What a worker does at once: one controller, a few trials.
+
+    Attributes:
+        factory: makes the controller, in the worker.
+        trials: what it goes through.
+        evaluate: runs an episode.
+    """
 
     factory: Factory
-    trials: tuple[Trial[C], ...]
+    trials: tuple[T, ...]
     evaluate: Evaluate[C]
-    asked: float
 
 
-def run_share(share: Share[C]) -> list[Outcome]:
-    """Return the outcome of every episode of a share, in order."""
+def shares(
+    factory: Factory, trials: Sequence[T], evaluate: Evaluate[C], size: int
+) -> list[Share[T, C]]:
+    """Return the trials in shares of at most ``size``."""
+    return [Share(factory, part, evaluate) for part in chunks(trials, size)]
+
+
+def run_share(share: Share[Trial[C], C]) -> list[EpisodeRecord]:
+    """Return the record of every episode of a share, in order.
+
+    Raises:
+        HebbError: the controller cannot be made.
+    """
     controller = share.factory()
-    return [
-        outcome(share.evaluate(controller, t.condition, t.seed), t.onset, asked=share.asked)
-        for t in share.trials
-    ]
+    return [share.evaluate(controller, trial.condition, trial.seed) for trial in share.trials]
+
+
+def share_outcomes(share: Share[Trial[C], C], *, asked: float) -> list[Outcome]:
+    """Return the outcome of every episode of a share, in order.
+
+    Args:
+        share: what to run.
+        asked: v*, m/s.
+
+    Raises:
+        HebbError: the controller cannot be made.
+    """
+    records = zip(run_share(share), share.trials, strict=True)
+    return [outcome(record, trial.onset, asked=asked) for record, trial in records]
 
 
 @dataclass(frozen=True)
@@ -255,12 +285,17 @@ def run_suite(
         on_result: called after each of the :func:`count_shares` shares.
     """
     cells = [
-        (scenario, contender, [shares(f, trials, evaluate, asked) for f in contender.factories])
+        (
+            scenario,
+            contender,
+            [shares(f, trials, evaluate, EPISODES_PER_SHARE) for f in contender.factories],
+        )
         for scenario, trials in scenarios.items()
         for contender in contenders
     ]
     tasks = [share for *_, seeds in cells for seed in seeds for share in seed]
-    parts = iter(runner.map(run_share, tasks, on_result=on_result))
+    run = functools.partial(share_outcomes, asked=asked)
+    parts = iter(runner.map(run, tasks, on_result=on_result))
     return [
         Cell(
             scenario,
@@ -269,17 +304,6 @@ def run_suite(
             tuple(tuple(itertools.chain.from_iterable(next(parts) for _ in s)) for s in seeds),
         )
         for scenario, contender, seeds in cells
-    ]
-
-
-def shares(
-    factory: Factory, trials: Sequence[Trial[C]], evaluate: Evaluate[C], asked: float
-) -> list[Share[C]]:
-    """Return the trials in shares of ``EPISODES_PER_SHARE``."""
-    size = EPISODES_PER_SHARE
-    return [
-        Share(factory, tuple(trials[i : i + size]), evaluate, asked)
-        for i in range(0, len(trials), size)
     ]
 
 

@@ -24,7 +24,7 @@ from .checkpoint import NAME as CHECKPOINT_NAME
 from .checkpoint import load_checkpoint, save_checkpoint
 from .curriculum import Progress, Stage
 from .evolution import Evolution, EvolutionSpec
-from .executor import ExecutorFactory, TaskRunner
+from .executor import ExecutorFactory, TaskRunner, chunks
 from .genome import Evolvable
 from .task import C, Evaluate, Score, Task, run_task
 
@@ -220,10 +220,6 @@ class Trainer(Generic[C]):
             *((seed, sign, i % spec.draws) for i, seed in enumerate(seeds) for sign in (1, -1)),
             *((0, 0, draw) for draw in range(spec.draws)),
         ]
-        shares = [
-            tuple(candidates[i : i + CANDIDATES_PER_TASK])
-            for i in range(0, len(candidates), CANDIDATES_PER_TASK)
-        ]
         task = Task(
             spec.genome,
             spec.stages[stage].reward,
@@ -233,7 +229,9 @@ class Trainer(Generic[C]):
             evolution.sigma(self.progress.settled),
             episodes,
         )
-        parts = runner.map(functools.partial(run_task, task), shares)
+        parts = runner.map(
+            functools.partial(run_task, task), chunks(candidates, CANDIDATES_PER_TASK)
+        )
         scores: list[Score] = [score for part in parts for score in part]
         fitness: FloatArray = np.array([score.fitness for score in scores])
         population, centre = fitness[: 2 * len(seeds)], fitness[2 * len(seeds) :].mean(axis=0)

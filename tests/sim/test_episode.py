@@ -290,24 +290,28 @@ def test_a_rule_ticks_with_its_own_period(a1, a1_rule):
 
 
 def test_the_number_of_workers_does_not_matter(tmp_path, a1, a1_rule, conditions, alone):
-    from hebb_controller.cli.episodes import EpisodesTask, run_episodes
+    from hebb_controller.train.suite import Share, Source, Trial, run_share
 
     path = tmp_path / "a1.rule.safetensors"
     save_rule(a1_rule, path)
-    # Three episodes a task; the condition at place i has seed 9 + i.
+    # Three episodes a share; the condition at place i has seed 9 + i.
     names = list(conditions)
     groups = [names[:3], names[3:6], names[6:] + names[:2]]
-    tasks = [
-        EpisodesTask(str(path), "a1", 1.0, tuple(conditions[name] for name in group), 9)
+    shares = [
+        Share(
+            Source(str(path), "a1"),
+            tuple(Trial(conditions[name], 0.0, 9 + i) for i, name in enumerate(group)),
+            EpisodeRunner("a1"),
+        )
         for group in groups
     ]
-    here = [record for task in tasks for record in run_episodes(task)]
+    here = [record for share in shares for record in run_share(share)]
     for workers in (1, 2):
         with TaskRunner(local_processes(workers)) as runner:
-            there = [record for part in runner.map(run_episodes, tasks) for record in part]
+            there = [record for part in runner.map(run_share, shares) for record in part]
         assert len(there) == len(here) == 9
         assert all(same(one, other) for one, other in zip(here, there, strict=True))
-    # the third of each task has seed 11, like those that ran alone
+    # the third of each share has seed 11, like those that ran alone
     assert same(here[2], alone[groups[0][2]])
     assert same(here[5], alone[groups[1][2]])
     assert same(here[8], alone[groups[2][2]])

@@ -10,7 +10,7 @@ from rule_bytes import rule_bytes
 from toys import toy_rule, update_spec
 
 from hebb_controller import cli
-from hebb_controller.cli.episodes import EpisodesTask, record_first
+from hebb_controller.cli.episodes import record_first
 from hebb_controller.errors import RecordingError
 from hebb_controller.recording import (
     Checkpoint,
@@ -24,6 +24,7 @@ from hebb_controller.replay import replay, replay_to_rounding
 from hebb_controller.rule_file import load_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 from hebb_controller.share import shipped
+from hebb_controller.train.suite import Source
 
 TICKS = 20
 
@@ -304,8 +305,7 @@ def test_an_episode_of_an_evaluation_is_recorded_and_repeated():
     from hebb_sim.episode import Condition
 
     path = shipped("rules", "a1_walk.rule.safetensors")
-    task = EpisodesTask(str(path), "a1", 0.5, (Condition(duration=0.5), Condition(1.0)), 3)
-    recording, _ = record_first(task)
+    recording, _ = record_first(Source(str(path), "a1", 0.5), Condition(duration=0.5), 3)
     ticks = [e for e in recording if isinstance(e, Tick)]
     assert len(ticks) == 25
     assert ticks[0].observation.shape == (46,)
