@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -17,18 +17,9 @@ from ..replay import Replay, replay_to_rounding
 from ..replay import replay as run_again
 from ..rule import Rule
 from ..rule_file import load_rule
+from ..runtime import RUNTIMES, make_runtime
 from ..runtime.base import Runtime
-from ..runtime.numpy_runtime import NumpyRuntime
 from .options import example, json_option
-
-
-def _onnx(rule: Rule) -> Runtime:
-    from ..runtime.onnx_runtime import OnnxRuntime
-
-    return OnnxRuntime.from_rule(rule)
-
-
-RUNTIMES: dict[str, Callable[[Rule], Runtime]] = {"numpy": NumpyRuntime, "onnx": _onnx}
 
 
 @click.command(epilog=example("hebb replay walk.rule.safetensors run.mcap"))
@@ -79,7 +70,7 @@ def replay(
                 f"Replayed can be: {', '.join(RUNTIMES)}."
             )
         rule = rule_of(checkpoint)
-        return rule, RUNTIMES[checkpoint.runtime](rule)
+        return rule, make_runtime(checkpoint.runtime, rule)
 
     outcome = replay_to_rounding(events, rule_of) if rounding else run_again(events, runtime_of)
     if not outcome.ticks:

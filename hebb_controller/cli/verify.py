@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 
 import click
 import numpy as np
 
 from ..contract import check_contract
 from ..controller import controller_for
-from ..errors import ContractError, HebbError, RuleFileError, SignatureError
+from ..errors import ContractError, HebbError, MissingExtraError, RuleFileError, SignatureError
 from ..golden import compare_golden
 from ..observation import observation_limits
 from ..robot import load_robot
 from ..rule import Rule
 from ..rule_file import load_rule
-from ..runtime.base import Runtime
+from ..runtime import RUNTIMES, make_runtime
 from ..runtime.numpy_runtime import NumpyRuntime
 from ..signature import Trust
 from .options import example, json_option, robot_option, rule_argument, trust_options
@@ -94,15 +92,12 @@ def _golden(rule: Rule) -> list[Check]:
     """Return whether each runtime that is installed repeats the golden vectors."""
     if rule.golden is None:
         return [Check("golden", True, "the file has none; hebb export --rule writes them")]
-    runtimes: dict[str, Callable[[Rule], Runtime]] = {"numpy": NumpyRuntime}
-    if find_spec("onnxruntime") and find_spec("onnx"):
-        from ..runtime.onnx_runtime import OnnxRuntime
-
-        runtimes["onnx"] = OnnxRuntime.from_rule
     checks = []
-    for name, runtime in runtimes.items():
+    for name in RUNTIMES:
         try:
-            compare_golden(rule, runtime(rule))
+            compare_golden(rule, make_runtime(name, rule))
+        except MissingExtraError:
+            continue
         except RuleFileError as error:
             checks.append(Check(f"golden {name}", False, str(error)))
         else:

@@ -1,5 +1,6 @@
 """The numpy runtime beyond its contract: shapes, and memory."""
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 from toys import toy_rule, update_spec
 
 from hebb_controller.cli.bench import bench_rule
-from hebb_controller.errors import HebbError, ShapeError
+from hebb_controller.errors import HebbError, MissingExtraError, ShapeError
 from hebb_controller.network import InitialSpec
+from hebb_controller.runtime import make_runtime
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 
 
@@ -82,3 +84,18 @@ def test_returned_actions_are_the_callers_own():
     kept = first.copy()
     runtime.step(np.zeros(6, dtype=np.float32))
     assert first.tobytes() == kept.tobytes()
+
+
+def test_a_runtime_is_made_by_its_name():
+    assert isinstance(make_runtime("numpy", toy_rule()), NumpyRuntime)
+    with pytest.raises(HebbError, match=r"runtime 'tpu' is unknown\. Known: numpy, onnx\."):
+        make_runtime("tpu", toy_rule())
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_runtime_that_is_not_installed_names_the_extra(monkeypatch, package):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"^{package} is not installed.*\.\[onnx\]"):
+        make_runtime("onnx", toy_rule())
