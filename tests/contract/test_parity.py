@@ -18,7 +18,7 @@ from hebb_controller.runtime.onnx_runtime import OnnxRuntime
 pytest.importorskip("onnxruntime")
 torch = pytest.importorskip("torch")
 
-from hebb_controller.train.torch_network import NetworkState, TorchNetwork  # noqa: E402
+from torch_network import NetworkState, TorchNetwork  # noqa: E402
 
 UPDATES = {
     "plain": {},

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError
-from ..plasticity import RULE_KINDS, Array, UpdateSpec
-from ..rule import Rule
+from hebb_controller.errors import ShapeError
+from hebb_controller.plasticity import RULE_KINDS, Array, UpdateSpec
+from hebb_controller.rule import Rule
 
 
 class NetworkState(NamedTuple):
