@@ -44,7 +44,6 @@ ROS_WHEELS = (
     "std-msgs",
     "sensor-msgs",
     "std-srvs",
-    "trajectory-msgs",
     "geometry-msgs",
     "nav-msgs",
     "diagnostic-msgs",

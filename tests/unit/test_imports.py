@@ -116,7 +116,6 @@ GUARDED: Mapping[str, tuple[str, ...]] = {
         "sensor_msgs",
         "std_msgs",
         "std_srvs",
-        "trajectory_msgs",
     ),
     "onnxruntime": (),
     "onnx": ("google",),
