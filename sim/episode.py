@@ -13,7 +13,7 @@ from hebb_controller.observation import wrap_angle, yaw
 from hebb_controller.record import EpisodeRecord
 from hebb_controller.robot import FloatArray, load_robot
 
-from .condition import Condition as Condition  # noqa: PLC0414 - known here by this name
+from .condition import Condition
 from .world import World
 
 
@@ -68,7 +68,7 @@ def run_episode(
     joints: list[FloatArray] = []
     damaged: list[bool] = []
     is_damaged = changes[0][1]
-    origin = world.position
+    origin = world.base().position
     last_yaw = yaw(world.truth.orientation)
     kept_yaw = last_yaw + condition.turn
     heading = -condition.turn
@@ -85,7 +85,7 @@ def run_episode(
             break
         reading = world.step(command)
         truth = world.truth
-        position = world.position
+        position = world.base().position
         now_yaw = yaw(truth.orientation)
         heading += wrap_angle(now_yaw - last_yaw)
         last_yaw = now_yaw

@@ -190,11 +190,6 @@ class World:
         return reading
 
     @property
-    def position(self) -> FloatArray:
-        """The base's position, (3,) m, world frame."""
-        return np.array(self._position)
-
-    @property
     def power(self) -> float:
         """Sum of |torque · velocity| over the joints in the last substep, W."""
         return self._power

@@ -12,7 +12,6 @@ from pathlib import Path
 import click
 
 from ..benchmark import BENCH_SIZES, CONTESTANTS, GRID, NetTimings, growth, regimes, time_net
-from ..benchmark import bench_rule as bench_rule  # noqa: PLC0414 - known here by this name
 from ..controller import controller_for
 from ..robot import load_robot
 from ..rule_file import load_rule
@@ -31,7 +30,8 @@ def bench() -> None:
 @json_option
 def sim(rule: str | None, seconds: float, as_json: bool) -> None:
     """Ticks per second inside running episodes, and the part that is physics."""
-    from hebb_sim.episode import Condition, EpisodeRunner, world_for
+    from hebb_sim.condition import Condition
+    from hebb_sim.episode import EpisodeRunner, world_for
 
     loaded = load_rule(rule or shipped("rules", "a1_walk.rule.safetensors"))
     robot = loaded.header.contract.robot

@@ -13,8 +13,8 @@ from ..train.executor import TaskRunner, local_processes
 from ..train.suite import EPISODES_PER_SHARE, Source, Trial, run_share, shares
 
 if TYPE_CHECKING:
+    from hebb_sim.condition import Condition
     from hebb_sim.damage import Damage
-    from hebb_sim.episode import Condition
 
     from ..record import EpisodeRecord
     from ..recording import Labels, Recording
@@ -48,7 +48,8 @@ def walk_episodes(
     Raises:
         HebbError: the controller cannot be used, or the recording not be written.
     """
-    from hebb_sim.episode import Condition, EpisodeRunner
+    from hebb_sim.condition import Condition
+    from hebb_sim.episode import EpisodeRunner
 
     if record is not None:
         from ..mcap_file import check_name

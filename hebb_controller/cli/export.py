@@ -60,7 +60,8 @@ def with_measurements(rule: Rule, robot: str) -> Rule:
     Raises:
         HebbError: its weights diverge, or it does not fit the robot.
     """
-    from hebb_sim.episode import Condition, EpisodeRunner
+    from hebb_sim.condition import Condition
+    from hebb_sim.episode import EpisodeRunner
 
     from ..train.measured import measured_rule
 

@@ -17,6 +17,7 @@ from ..memory import memory_horizon
 from ..robot import RobotSpec, load_robot
 from ..rule import Envelope, Rule
 from ..rule_file import load_rule
+from ..train.baseline_file import SUFFIX, load_baseline
 from .options import example, json_option, rule_argument
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 HORIZON_SECONDS = 20.0
 BLOCKS = " ▁▂▃▄▅▆▇█"
 BINS = 32
-BASELINE_SUFFIX = ".baseline.safetensors"
 BASELINES = {
     "stacked": "a feed-forward network that sees its last observations (frames) at once",
     "gru": "a gated recurrent network, which remembers in its hidden state",
@@ -51,7 +51,7 @@ def inspect(rule: str, plot: Path | None, as_json: bool) -> None:
     The memory horizon is measured on the observations of a simulated walk; without the `sim` extra
     it is left out. The .baseline.safetensors of a trained baseline is shown as far as it goes.
     """
-    if rule.endswith(BASELINE_SUFFIX):
+    if rule.endswith(SUFFIX):
         report, named = _of_baseline(rule)
     else:
         loaded = load_rule(rule)
@@ -90,8 +90,6 @@ def _of_rule(loaded: Rule) -> dict[str, object]:
 
 
 def _of_baseline(path: str) -> tuple[dict[str, object], Named]:
-    from ..train.baseline_file import load_baseline
-
     loaded = load_baseline(path)
     header = loaded.header
     report = {

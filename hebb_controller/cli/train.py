@@ -20,7 +20,7 @@ from ..errors import RuleFileError, TrainingError
 from .options import example, workers_option
 
 if TYPE_CHECKING:
-    from hebb_sim.episode import Condition
+    from hebb_sim.condition import Condition
 
     from ..json_fields import Json
     from ..plasticity import Array

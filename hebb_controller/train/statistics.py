@@ -20,14 +20,12 @@ DEALS = 20_000  # of the training seeds to two sides that are looked at, at most
 TINY = 1e-9  # a resample whose denominator vanishes lies beyond the interval's upper end
 
 
-def wilson_interval(
-    successes: int, trials: int, *, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """Return the Wilson score interval of a share.
 
     Source: Wilson 1927; unlike the textbook interval it is honest at 0 and 1.
     """
-    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    interval = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
 
 
@@ -142,24 +140,19 @@ def bootstrap_means(
     return averages[np.flatnonzero(parts)]
 
 
-def percentile_interval(
-    samples: FloatArray, *, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
+def percentile_interval(samples: FloatArray) -> tuple[float, float]:
     """Return the interval that leaves out the same share of the samples at either end."""
-    tail = 50.0 * (1.0 - confidence)
+    tail = 50.0 * (1.0 - CONFIDENCE)
     low, high = np.percentile(samples, [tail, 100.0 - tail])
     return float(low), float(high)
 
 
-def ratio_interval(
-    seeds: Sequence[FloatArray], rng: np.random.Generator, *, resamples: int = RESAMPLES
-) -> tuple[float, float]:
+def ratio_interval(seeds: Sequence[FloatArray], rng: np.random.Generator) -> tuple[float, float]:
     """Return the bootstrap interval of a ratio of means.
 
     Args:
         seeds: per training seed (episodes, 2) numerator and denominator, as of :func:`bootstrap_means`.
         rng: draws.
-        resamples: how often.
     """
-    means = bootstrap_means(seeds, rng, resamples=resamples)
+    means = bootstrap_means(seeds, rng)
     return percentile_interval(means[:, 0] / np.maximum(means[:, 1], TINY))

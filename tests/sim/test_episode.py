@@ -12,8 +12,9 @@ from hebb_controller.observation import Channel, Observer
 from hebb_controller.rule_file import save_rule
 from hebb_controller.signals import Limit
 from hebb_controller.train.executor import TaskRunner, local_processes
+from hebb_sim.condition import Condition
 from hebb_sim.damage import parse_damages
-from hebb_sim.episode import Condition, EpisodeRunner, run_episode, world_for
+from hebb_sim.episode import EpisodeRunner, run_episode, world_for
 from hebb_sim.world import World
 
 SECONDS = 1.2

@@ -20,7 +20,7 @@ from hebb_controller.rule_file import load_rule
 from hebb_controller.share import share_dir
 from hebb_controller.train.baseline_file import BASELINE_KINDS, load_baseline
 from hebb_controller.train.trainer import LOG_NAME
-from hebb_sim.episode import Condition
+from hebb_sim.condition import Condition
 
 
 @pytest.fixture

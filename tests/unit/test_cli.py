@@ -17,7 +17,7 @@ from rule_bytes import pack, rule_bytes, unpack
 from toys import CHANNELS, PERIOD, make_record, toy_rule, update_spec
 
 from hebb_controller import cli
-from hebb_controller.cli.bench import bench_rule
+from hebb_controller.benchmark import bench_rule
 from hebb_controller.cli.evaluate import _report
 from hebb_controller.rule_file import load_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime

@@ -9,7 +9,7 @@ import pytest
 from toys import toy_rule, update_spec
 
 from hebb_controller import cli
-from hebb_controller.cli.bench import bench_rule
+from hebb_controller.benchmark import bench_rule
 from hebb_controller.errors import ShapeError
 from hebb_controller.network import InitialSpec
 from hebb_controller.plasticity import NORMALISATIONS, RULE_KINDS

@@ -302,7 +302,7 @@ def test_evaluate_refuses_a_bad_name_before_it_walks(rule, tmp_path):
 
 def test_an_episode_of_an_evaluation_is_recorded_and_repeated():
     pytest.importorskip("pybullet")
-    from hebb_sim.episode import Condition
+    from hebb_sim.condition import Condition
 
     path = shipped("rules", "a1_walk.rule.safetensors")
     recording, _ = record_first(Source(str(path), "a1", 0.5), Condition(duration=0.5), 3)

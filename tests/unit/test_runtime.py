@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from toys import toy_rule, update_spec
 
-from hebb_controller.cli.bench import bench_rule
+from hebb_controller.benchmark import bench_rule
 from hebb_controller.errors import HebbError, MissingExtraError, ShapeError
 from hebb_controller.network import InitialSpec
 from hebb_controller.runtime import make_runtime
