@@ -19,7 +19,7 @@ from .errors import HebbError
 from .node.processes import own_domain
 from .node.sim_loop import CONTROLLER_NODE, sim_loop, speed_ahead
 from .node.values import Value
-from .observation import wrap_angle, yaw
+from .rotation import wrap_angle, yaw
 
 PACE = 2.0  # simulated seconds per second, at most: fast enough to wait for, slow enough to read
 LIES = 0.15  # m in a second; whoever walks gets further

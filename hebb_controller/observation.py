@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .errors import ContractError
 from .robot import FloatArray, RobotSpec
+from .rotation import projected_gravity, wrap_angle, yaw
 from .signals import SensorReading
 from .velocity_filter import VelocityFilter
 
@@ -49,27 +50,6 @@ class ObservationContext(NamedTuple):
     last_position: FloatArray
     heading_error: float
     elapsed: float
-
-
-def projected_gravity(orientation: FloatArray) -> tuple[float, float, float]:
-    """Return the unit vector of gravity in the body's frame; (0, 0, −1) when upright.
-
-    Args:
-        orientation: (4,) unit quaternion xyzw.
-    """
-    x, y, z, w = orientation.tolist()
-    return 2.0 * (w * y - x * z), -2.0 * (y * z + w * x), 2.0 * (x * x + y * y) - 1.0
-
-
-def yaw(orientation: FloatArray) -> float:
-    """Return the rotation about the vertical, rad, of a (4,) unit quaternion xyzw."""
-    x, y, z, w = orientation.tolist()
-    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
-
-
-def wrap_angle(angle: float) -> float:
-    """Return the same angle in [−pi, pi), rad."""
-    return (angle + math.pi) % (2.0 * math.pi) - math.pi
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ class PlasticUpdate:
     ) -> None:
         self._coefficients = coefficients
         self._decay = np.float32(decay)
-        synapses = sum(a * b for a, b in zip(layer_sizes, layer_sizes[1:], strict=False))
+        synapses = n_synapses(layer_sizes)
         self._delta = np.empty(synapses, dtype=np.float32)
         self._scratch = np.empty(synapses, dtype=np.float32)
         self._pre = np.empty(synapses, dtype=np.float32)
@@ -270,6 +270,11 @@ def normalise(weights: Array, layers: Sequence[Array], update: UpdateSpec) -> No
             largest = max(float(layer.max()), -float(layer.min()))
             if largest > 1.0 or (update.normalisation == "max" and largest > 0.0):
                 np.divide(layer, np.float32(largest), out=layer)
+
+
+def n_synapses(layer_sizes: Sequence[int]) -> int:
+    """Return how many synapses join layers of these sizes, each fully to the next."""
+    return sum(n_in * n_out for n_in, n_out in zip(layer_sizes, layer_sizes[1:], strict=False))
 
 
 def layer_views(flat: npt.NDArray[Number], layer_sizes: Sequence[int]) -> list[npt.NDArray[Number]]:

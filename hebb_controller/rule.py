@@ -13,7 +13,7 @@ from .errors import ContractError, RuleFileError
 from .json_fields import MAX_NUMBER, Json
 from .network import InitialSpec
 from .observation import observation_size
-from .plasticity import RULE_KINDS, Array, UpdateSpec, expand
+from .plasticity import RULE_KINDS, Array, UpdateSpec, expand, n_synapses
 
 FORMAT_VERSION = 1
 MAX_LAYERS = 32  # of neurons; published networks of this kind have four
@@ -172,8 +172,7 @@ class Rule:
     @property
     def n_synapses(self) -> int:
         """Number of synapses."""
-        sizes = self.header.layer_sizes
-        return sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+        return n_synapses(self.header.layer_sizes)
 
     @property
     def n_parameters(self) -> int:
@@ -281,7 +280,7 @@ def check_header(header: RuleHeader, where: str) -> None:
             f"{where}: layer_sizes {str(list(sizes))[:80]}: 2 to {MAX_LAYERS} layers, each of 1 to "
             f"{MAX_LAYER_SIZE} neurons."
         )
-    synapses = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+    synapses = n_synapses(sizes)
     if synapses > MAX_SYNAPSES:
         raise RuleFileError(
             f"{where}: layer_sizes {str(list(sizes))[:80]} make {synapses} synapses; at most "
@@ -367,7 +366,7 @@ def _check_tensor(tensor: Array, shape: tuple[int, ...], place: str) -> None:
 
 def _check_golden(golden: Golden, header: RuleHeader, where: str) -> None:
     sizes = header.layer_sizes
-    synapses = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+    synapses = n_synapses(sizes)
     ticks = len(golden.observation) if golden.observation.ndim else 0
     if not 1 <= ticks <= MAX_GOLDEN_TICKS:
         raise RuleFileError(

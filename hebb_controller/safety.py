@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .errors import ShapeError
-from .observation import projected_gravity
 from .robot import FloatArray, RobotSpec
+from .rotation import projected_gravity
 from .signals import BOUNDS, NOTHING_ACTED, Command, Limit, LimitReport, Mode, SensorReading
 
 BOUNDED = {

@@ -17,6 +17,7 @@ import numpy as np
 
 from .errors import RobotSpecError
 from .robot import FloatArray
+from .rotation import matrix_from_rpy
 
 _LIMITS: Mapping[str, str] = {
     "lower": "lower",
@@ -100,7 +101,7 @@ def read_urdf(path: Path) -> tuple[str, list[UrdfJoint]]:
             origin = element.find("origin")
             rpy = _vector(origin, "rpy", (0.0, 0.0, 0.0), path)
             xyz = _vector(origin, "xyz", (0.0, 0.0, 0.0), path)
-            poses[link] = turn @ _rotation(rpy), turn @ xyz + shift
+            poses[link] = turn @ np.array(matrix_from_rpy(*rpy.tolist())), turn @ xyz + shift
         return poses[link]
 
     try:
@@ -162,15 +163,3 @@ def _numbers(text: str, count: int, where: str) -> list[float]:
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise RobotSpecError(f"{where}: expected {count} finite numbers, found '{text[:40]}'.")
     return numbers
-
-
-def _rotation(rpy: FloatArray) -> FloatArray:
-    """Return the (3, 3) rotation of fixed-axis roll, pitch, yaw, as URDF has it."""
-    (cr, cp, cy), (sr, sp, sy) = np.cos(rpy), np.sin(rpy)
-    return np.array(
-        [
-            [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-            [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-            [-sp, cp * sr, cp * cr],
-        ]
-    )

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hebb_controller.controller import Controller
-from hebb_controller.observation import wrap_angle, yaw
 from hebb_controller.record import EpisodeRecord
 from hebb_controller.robot import FloatArray, load_robot
+from hebb_controller.rotation import wrap_angle, yaw
 
 from .condition import Condition
 from .world import World

@@ -6,12 +6,12 @@ and where its children sit. At 0 nothing is left of it that could touch anything
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from hebb_controller.errors import DamageError
+from hebb_controller.rotation import matrix_from_rpy
 
 _NOTHING = 0.001  # kg; a link without mass would be fixed
 
@@ -85,13 +85,8 @@ def _scale_shape(part: ET.Element, axis: int, fraction: float) -> None:
 
 def _local_axis(rpy: tuple[float, float, float], axis: int) -> int:
     """Return which axis of a turned shape lies closest to an axis of its link."""
-    (sr, sp, sy), (cr, cp, cy) = map(math.sin, rpy), map(math.cos, rpy)
-    rotation = (
-        (cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr),
-        (sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr),
-        (-sp, cp * sr, cp * cr),
-    )
-    return max(range(3), key=lambda local: abs(rotation[axis][local]))
+    row = matrix_from_rpy(*rpy)[axis]
+    return max(range(3), key=lambda local: abs(row[local]))
 
 
 def _scale(element: ET.Element | None, attribute: str, axis: int, fraction: float) -> None:

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pybullet
 
-from hebb_controller.observation import yaw
 from hebb_controller.robot import FloatArray, RobotSpec
-from hebb_controller.rotation import Vector, inverse, rotate
+from hebb_controller.rotation import Vector, inverse, rotate, yaw
 from hebb_controller.signals import Command, SensorReading
 
 from .actuator import Actuator

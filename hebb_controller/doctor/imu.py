@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..observation import projected_gravity
 from ..robot import FloatArray
-from ..rotation import Quaternion, inverse, multiply, quaternion, rotate
+from ..rotation import Quaternion, inverse, multiply, projected_gravity, quaternion, rotate
 from .agreement import MOVED, disagreement, turns
 from .heard import Finding, ImuMessage, Level
 

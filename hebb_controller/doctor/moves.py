@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..observation import projected_gravity
 from ..robot import FloatArray, RobotSpec
+from ..rotation import projected_gravity
 from ..safety import Safety, damp_command
 from ..signals import Command, Mode, SensorReading
 from .heard import Finding, Level

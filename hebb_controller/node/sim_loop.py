@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import HebbError
-from ..observation import yaw
+from ..rotation import yaw
 from .operator_client import NodeTimeoutError, Operator
 from .processes import CONTROLLER, SIMULATOR, NodeProcess, ros_environment
 from .values import Value

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..errors import RuleFileError, ShapeError
 from ..files import read_bounded
 from ..network import random_weights
-from ..plasticity import RULE_KINDS, Array, layer_views
+from ..plasticity import RULE_KINDS, Array, layer_views, n_synapses
 from ..rule import Rule, RuleHeader
 from .base import State
 
@@ -53,8 +53,7 @@ class OnnxRuntime:
         self._session = ort.InferenceSession(
             loaded.data, _options(), providers=["CPUExecutionProvider"]
         )
-        synapses = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
-        self._initial = np.zeros(synapses, dtype=np.float32)
+        self._initial = np.zeros(n_synapses(sizes), dtype=np.float32)
         self._weights = [np.zeros_like(self._initial) for _ in range(2)]
         self._layers = [layer_views(weights, sizes) for weights in self._weights]
         self._activation = np.zeros(sum(sizes), dtype=np.float32)

@@ -202,7 +202,7 @@ def test_positions_are_told_in_the_frame_of_the_initial_heading(controller, worl
     """Pushed along its own x axis, the robot goes along x, wherever it looks."""
     import pybullet
 
-    from hebb_controller.observation import yaw
+    from hebb_controller.rotation import yaw
 
     class Pushed(Stand):
         def step(self, observation):

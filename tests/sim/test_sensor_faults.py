@@ -9,7 +9,7 @@ from swinging import bits
 from worlds import SEED, damage
 
 from hebb_controller.controller import controller_for
-from hebb_controller.observation import yaw
+from hebb_controller.rotation import yaw
 from hebb_sim.condition import Condition
 from hebb_sim.damage import damaged_joints, parse_damages
 from hebb_sim.episode import run_episode

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from worlds import damage, in_the_air, stand
 
-from hebb_controller.observation import projected_gravity, yaw
+from hebb_controller.rotation import projected_gravity, yaw
 from hebb_controller.signals import Mode
 
 

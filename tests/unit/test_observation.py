@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from toys import UPRIGHT, toy_reading
+from toys import toy_reading
 
 from hebb_controller.errors import ContractError
 from hebb_controller.observation import (
@@ -15,59 +15,7 @@ from hebb_controller.observation import (
     Observer,
     channel_slices,
     observation_size,
-    projected_gravity,
-    wrap_angle,
-    yaw,
 )
-
-# Each value is a sum of a few products of parts of a unit quaternion, once here and once in scipy.
-ROUNDING = 20 * 2.0**-52
-
-
-def rotations(count):
-    return Rotation.random(count, rng=np.random.default_rng(0))
-
-
-def test_gravity_points_down_in_the_body():
-    assert projected_gravity(np.array(UPRIGHT)) == (0.0, 0.0, -1.0)
-    for rotation in rotations(200):
-        expected = rotation.inv().apply([0.0, 0.0, -1.0])
-        found = projected_gravity(rotation.as_quat())
-        assert np.abs(np.array(found) - expected).max() <= ROUNDING
-
-
-def test_gravity_by_hand():
-    half = math.sqrt(0.5)
-    # nose down by 90° (about y): the body's x axis points down, so gravity lies along +x
-    assert projected_gravity(np.array([0.0, half, 0.0, half])) == pytest.approx(
-        (1.0, 0.0, 0.0), abs=ROUNDING
-    )
-    # rolled to the right by 90° (about x): the body's y axis (left) points up, gravity along −y
-    assert projected_gravity(np.array([half, 0.0, 0.0, half])) == pytest.approx(
-        (0.0, -1.0, 0.0), abs=ROUNDING
-    )
-
-
-def test_yaw_is_the_first_of_the_turns_about_z_then_y_then_x():
-    for rotation in rotations(200):
-        expected, pitch, _ = rotation.as_euler("ZYX")
-        # At the poles yaw is undefined; near them rounding is stretched by 1/cos(pitch).
-        found = yaw(rotation.as_quat())
-        assert abs(wrap_angle(found - expected)) <= ROUNDING * 10 / math.cos(pitch) ** 2
-
-
-@pytest.mark.parametrize(
-    ("angle", "wrapped"),
-    [
-        (0.0, 0.0),
-        (math.pi + 0.5, 0.5 - math.pi),
-        (-math.pi - 0.5, math.pi - 0.5),
-        (3.0 * math.pi, -math.pi),
-        (7.0, 7.0 - 2.0 * math.pi),
-    ],
-)
-def test_angles_wrap_to_one_turn(angle, wrapped):
-    assert wrap_angle(angle) == pytest.approx(wrapped, abs=1e-14)
 
 
 def test_slices_follow_the_list_in_its_order():
