@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from .completeness import JOINT_FIELDS, PARTS, joint_defaults, missing_fields
 from .errors import RobotSpecError
 from .rotation import IDENTITY, Quaternion, from_rpy
 from .share import share_dir
+from .spec_completeness import JOINT_FIELDS, PARTS, joint_defaults, missing_fields
 
 FloatArray = npt.NDArray[np.float64]
 

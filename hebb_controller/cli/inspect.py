@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from ..errors import HebbError, RobotSpecError
-from ..memory import memory_horizon
+from ..memory_horizon import memory_horizon
 from ..robot import RobotSpec, load_robot
 from ..rule import Envelope, Rule
 from ..rule_file import load_rule

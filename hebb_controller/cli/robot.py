@@ -8,8 +8,8 @@ from typing import cast
 import click
 import yaml
 
-from ..completeness import missing_fields
 from ..errors import RobotSpecError
+from ..spec_completeness import missing_fields
 from ..spec_draft import draft_from_urdf, spec_text
 from .options import example
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"hebb_controller": ROOT / "hebb_controller", "hebb_sim": ROOT / "sim"}
 
 BASE = frozenset({"errors", "share", "stop_signals"})
-SEAM = BASE | {"completeness", "robot", "rotation", "signals"}
+SEAM = BASE | {"spec_completeness", "robot", "rotation", "signals"}
 CORE = SEAM | {"observation", "safety", "plasticity", "network", "velocity_filter"}
 RULE = CORE | {"contract", "files", "json_fields", "rule", "rule_file", "signature", "tensor_file"}
 RUN = RULE | {"runtime"}
@@ -33,7 +33,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "stop_signals": (frozenset(), frozenset()),
     "files": (frozenset({"errors"}), frozenset()),
     "rotation": (frozenset(), frozenset()),
-    "completeness": (frozenset(), frozenset()),
+    "spec_completeness": (frozenset(), frozenset()),
     "robot": (SEAM, frozenset()),
     "urdf": (SEAM, frozenset()),
     "spec_draft": (SEAM | {"urdf"}, frozenset()),
@@ -78,7 +78,7 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         TICK | {"hebb_sim", "node.spinning"},
         frozenset({"pybullet", "rclpy"}),
     ),
-    "memory": (TICK, frozenset()),
+    "memory_horizon": (TICK, frozenset()),
     "rounding": (RULE, frozenset()),
     "golden": (RUN | {"rounding"}, frozenset()),
     "envelope": (RUN, frozenset()),
@@ -89,7 +89,17 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "testing": (TICK | {"hebb_sim", "node"}, frozenset({"pytest", "rclpy"})),
     "cli": (
         TICK
-        | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "memory", "pictures", "plots", "train"}
+        | {
+            "benchmark",
+            "bridge",
+            "cli",
+            "demo",
+            "hebb_sim",
+            "memory_horizon",
+            "pictures",
+            "plots",
+            "train",
+        }
         | {"doctor", "golden", "mcap_file", "node.bench", "node.doctor", "node.latency"}
         | {"onnx_export", "recording", "replay", "rule_diff", "spec_draft"},
         frozenset({"PIL", "onnx", "tqdm"}),

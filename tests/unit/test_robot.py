@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from toys import toy_document
 
-from hebb_controller.completeness import missing_fields
 from hebb_controller.errors import HebbError, RobotSpecError
 from hebb_controller.robot import available_robots, load_robot, parse_robot
 from hebb_controller.share import shipped
+from hebb_controller.spec_completeness import missing_fields
 
 JOINT_FIELDS = (
     *("lower", "upper", "default", "velocity", "torque"),

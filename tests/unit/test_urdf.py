@@ -9,9 +9,9 @@ import yaml
 from click.testing import CliRunner
 
 from hebb_controller.cli import hebb
-from hebb_controller.completeness import missing_fields
 from hebb_controller.errors import RobotSpecError
 from hebb_controller.robot import load_robot
+from hebb_controller.spec_completeness import missing_fields
 from hebb_controller.spec_draft import draft_from_urdf, spec_text
 
 HIP = '<limit lower="-0.5" upper="1.0" velocity="20" effort="30"/>'

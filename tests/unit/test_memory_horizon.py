@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toys import toy_rule, update_spec
 
-from hebb_controller.memory import memory_horizon
+from hebb_controller.memory_horizon import memory_horizon
 from hebb_controller.network import InitialSpec
 from hebb_controller.rule import Rule
 
