@@ -18,6 +18,9 @@ that a caller would expect::
     ├── ShareError (FileNotFoundError)   a file that ships with the package is not where it should be
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
+``node`` has some more for what fails or takes too long while it runs, each beside the code that raises
+it.
+
 A message says what is wrong, where, and how to mend it.
 """
 

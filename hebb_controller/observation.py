@@ -141,7 +141,8 @@ class Observer:
         """Return the observation, shape (size,), dimensionless.
 
         Args:
-            reading: what was measured; must be finite.
+            reading: what was measured; must be finite and of the robot's shapes, neither of which is
+                checked here: safety comes first.
             last_position: (n,) position targets applied before this tick, rad.
         """
         heading = yaw(reading.orientation)

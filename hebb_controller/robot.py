@@ -1,7 +1,9 @@
 """What a robot is: joints in order, limits, gains, default pose, and what it does when blind.
 
-A spec is a YAML file (``config/robots/a1.yaml`` is the example to copy). Nothing in it has a silent
-default: a missing limit is an error.
+A spec is a YAML file (``config/robots/a1.yaml`` is the example to copy). Nothing that protects the
+robot or drives its motors has a default: a missing limit is an error. What may be left out is
+``mirror`` (no left and right), ``imu`` (mounted straight), ``joint_velocity`` (measured) and
+``simulation: solver_iterations`` (5).
 """
 
 from __future__ import annotations
@@ -91,9 +93,11 @@ class RobotSpec:
         simulation: how the simulator builds it.
         mirror: where each joint is seen in a mirror, indices and signs of rotation, each (n,); None
             for a robot that has no left and right.
-        imu_rotation: how the IMU is mounted: turns its frame's vectors into the body's, xyzw.
+        imu_rotation: how the IMU is mounted: turns its frame's vectors into the body's, xyzw;
+            the identity where the YAML does not say.
         velocity_cutoff: of the low-pass by which joint velocities are estimated from positions
-            (:mod:`.velocity_filter`), Hz; None where they are measured.
+            (:mod:`.velocity_filter`), Hz; None where they are measured, as they
+            are where the YAML does not say.
     """
 
     name: str

@@ -73,7 +73,11 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 done; 1 two things differ, a check of the robot failed, or there is a defect here; 2
+    bad input, which includes a rule that does not pass ``hebb verify``; 130 interrupted.
+    """
     try:
         try:
             hebb()

@@ -21,11 +21,21 @@ class Runtime(Protocol):
     """Factor on every weight change: 1 as evolved, 0 frozen."""
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Start a run: draw the initial weights, forget everything else."""
+        """Start a run: draw the initial weights, forget the rest of the state.
+
+        ``plasticity_gain`` is a setting, no state: it stays.
+        """
         ...
 
     def step(self, observation: Array) -> Array:
-        """Return the action, (n_action,) in [−1, 1], and change the state by one tick."""
+        """Return the action, (n_action,) in [−1, 1], and change the state by one tick.
+
+        Args:
+            observation: (n_observation,) dimensionless.
+
+        Raises:
+            ShapeError: the observation has another shape.
+        """
         ...
 
     @property
@@ -34,7 +44,11 @@ class Runtime(Protocol):
         ...
 
     def restore(self, state: State) -> None:
-        """Take a state that :attr:`state` returned."""
+        """Take a state that :attr:`state` returned.
+
+        Raises:
+            ShapeError: an array is missing or of another shape; nothing is changed then.
+        """
         ...
 
 

@@ -66,7 +66,7 @@ class NumpyRuntime:
         return self._delta_layers
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Start a run: draw the initial weights, forget everything else."""
+        """Start a run: draw the initial weights, forget the rest of the state."""
         initial = self._rule.header.initial
         if initial.distribution == "evolved":
             self._initial[:] = np.concatenate([la["initial"].ravel() for la in self._rule.layers])

@@ -109,7 +109,7 @@ class OnnxRuntime:
         return None
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Start a run: draw the initial weights, forget everything else."""
+        """Start a run: draw the initial weights, forget the rest of the state."""
         if self._start is not None:
             self._initial[:] = self._start
         else:

@@ -79,11 +79,14 @@ def noise(seed: int, size: int) -> npt.NDArray[np.float32]:
 
 
 def run_task(task: Task[C], candidates: Sequence[tuple[int, int, int]]) -> list[Score]:
-    """Return the score of every candidate, in order.
+    """Return the score of every candidate, in order; ``FAILED`` for one that makes no controller.
 
     Args:
         task: what they share.
         candidates: (noise seed, sign, draw) per candidate: vector = mean + sign · sigma · noise.
+
+    Raises:
+        RobotSpecError: the task's robot cannot be loaded.
     """
     robot = load_robot(task.robot)
     scores = []
