@@ -71,8 +71,8 @@ lint: $(VENV)/.test-installed
 	@$(BIN)/ruff check .
 	@echo "==> ruff format --check"
 	@$(BIN)/ruff format --check .
-	@echo "==> mypy --strict hebb_controller"
-	@$(BIN)/mypy --strict hebb_controller
+	@echo "==> mypy --strict hebb_controller sim"
+	@$(BIN)/mypy --strict hebb_controller sim
 
 suites: $(addprefix test-,$(SUITES))
 
