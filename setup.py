@@ -116,6 +116,7 @@ setup(
         "hebb_controller.cli",
         "hebb_controller.doctor",
         "hebb_controller.node",
+        "hebb_controller.plots",
         "hebb_controller.runtime",
         "hebb_controller.train",
         "hebb_sim",

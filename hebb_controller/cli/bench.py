@@ -105,7 +105,7 @@ def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> 
         for name, what in CONTESTANTS.items():
             click.echo(f"{name}: {what}")
     if plot is not None:
-        from ..plots import runtime_scaling
+        from ..plots.timing import runtime_scaling
 
         runtime_scaling(rows, plot)
 

@@ -36,8 +36,8 @@ def demo(rule: str | None, robot: str, damage: str, seed: int, out: Path) -> Non
     from hebb_sim.damage import parse_damages
     from hebb_sim.world import World
 
-    from .. import plots
     from ..demo import Act, run_demo
+    from ..plots.run import demo_plot, film
 
     body = load_robot(robot)
     path = Path(rule) if rule else shipped("rules", f"{body.name}_walk.rule.safetensors")
@@ -60,7 +60,7 @@ def demo(rule: str | None, robot: str, damage: str, seed: int, out: Path) -> Non
         speed = recording.speed(act.start + SETTLE, act.stop)
         click.echo(f"{act.name:14s} {speed:9.2f}   {recording.phase_at(act.stop)}")
     recording.write_csv(out / "run.csv")
-    plots.demo_plot(recording, out / "run.png")
+    demo_plot(recording, out / "run.png")
     click.echo("\nDrawing the film ...")
     world = World(body, visual=True)
 
@@ -68,6 +68,6 @@ def demo(rule: str | None, robot: str, damage: str, seed: int, out: Path) -> Non
         world.show(recording.position[row], recording.orientation[row], recording.joints[row])
         return world.camera(width=FILM_SIZE[0], height=FILM_SIZE[1])  # type: ignore[no-any-return]
 
-    plots.film(recording, draw_row, out / "run.gif")
+    film(recording, draw_row, out / "run.gif")
     world.close()
     click.echo(f"{out}/: run.png, run.gif, run.csv and the nodes' logs")

@@ -157,7 +157,7 @@ def evaluate(
     needed = ["train.statistics"]
     if out is not None:
         make_directory(out)
-        needed.append("pictures")
+        needed.append("plots.evaluation")
     for module in needed:  # what is not installed fails here, and not after all episodes
         importlib.import_module(f"hebb_controller.{module}")
     options = SuiteOptions(

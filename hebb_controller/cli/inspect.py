@@ -156,7 +156,7 @@ def _picture(named: Named) -> Iterator[str]:
 
 
 def _plot(named: Named, path: Path) -> None:
-    from ..plots import coefficient_plot
+    from ..plots.weights import coefficient_plot
 
     if not named:
         raise HebbError(f"{path}: there is nothing to draw: this rule has no coefficients.")

@@ -22,7 +22,7 @@ from ..train.suite import Contender, Source, Trial
 if TYPE_CHECKING:
     from hebb_sim.condition import Condition
 
-    from ..pictures import Frame, Trajectory
+    from ..plots.weights import Frame, Trajectory
 
 FILM_SIZE = (400, 300)  # pixels
 FILM_EVERY = 8  # ticks
@@ -47,7 +47,8 @@ def draw_pictures(
     Raises:
         HebbError: the controller's runtime has no ``layers`` to draw, or a file cannot be written.
     """
-    from .. import pictures
+    from ..plots.evaluation import speed_around_lesion
+    from ..plots.weights import weight_film, weight_planes
 
     source = contender.factories[0]
     assert isinstance(source, Source)  # noqa: S101 - for the type checker
@@ -57,17 +58,17 @@ def draw_pictures(
     try:
         click.echo("Drawing the weights beside the robot ...", err=True)
         frames, bound = _film(source, trials[0])
-        pictures.weight_film(frames, bound, directory / "weights.gif")
+        weight_film(frames, bound, directory / "weights.gif")
         click.echo("Drawing their ways through the plane ...", err=True)
         rules = {contender.name: source()}
         if source.is_plastic:
             random = Scrambled(source.text, source.robot, "random", 0)
             rules[f"{contender.name}, random coefficients"] = random()
         planes = {name: _trajectories(c, source.robot, trials) for name, c in rules.items()}
-        pictures.weight_planes(planes, directory / "plane.png")
+        weight_planes(planes, directory / "plane.png")
         click.echo("Drawing the speed around a lesion ...", err=True)
         traces, length = _lesions(source, trials[0].seed)
-        pictures.speed_around_lesion(traces, length, directory / "lesion.png")
+        speed_around_lesion(traces, length, directory / "lesion.png")
     except OSError as error:
         raise HebbError(f"{directory}: cannot be written: {error.strerror}.") from error
 
@@ -89,7 +90,7 @@ def _film(source: Source, trial: Trial[Condition]) -> tuple[list[Frame], float]:
     from hebb_sim.episode import run_episode
     from hebb_sim.world import World
 
-    from ..pictures import Frame
+    from ..plots.weights import Frame
 
     controller = source()
     period = controller.interface.period
@@ -114,7 +115,7 @@ def _trajectories(
     from hebb_sim.damage import describe
     from hebb_sim.episode import EpisodeRunner
 
-    from ..pictures import Trajectory
+    from ..plots.weights import Trajectory
 
     runtime, period = controller.runtime, controller.interface.period
     first = trials[0]

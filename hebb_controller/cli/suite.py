@@ -285,14 +285,14 @@ def write(evaluation: Evaluation, directory: Path) -> None:
     Raises:
         HebbError: something cannot be written.
     """
-    from .. import pictures
+    from ..plots.evaluation import recovery_curves, retained_by_kind, speed_around_damage
 
     text = json.dumps(evaluation.report, indent=2)
     try:
         (directory / "evaluation.json").write_text(text + "\n", encoding="utf-8")
         (directory / "evaluation.md").write_text(evaluation.text + "\n", encoding="utf-8")
-        pictures.speed_around_damage(evaluation.cells, directory / "speed.png")
-        pictures.retained_by_kind(evaluation.rows, directory / "retained.png")
-        pictures.recovery_curves(evaluation.cells, directory / "recovery.png")
+        speed_around_damage(evaluation.cells, directory / "speed.png")
+        retained_by_kind(evaluation.rows, directory / "retained.png")
+        recovery_curves(evaluation.cells, directory / "recovery.png")
     except OSError as error:
         raise HebbError(f"{directory}: cannot be written: {error.strerror}.") from error

@@ -236,7 +236,7 @@ def _export(
             if trainer.done and rule.header.kind != "static":
                 _measure(rule, trainer, path)
     try:
-        from ..plots import training_curve
+        from ..plots.training import training_curve
     except ModuleNotFoundError:
         click.echo("No curve: it takes the extra plot to draw it.", err=True)
         return

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hebb_controller import plots
 from hebb_controller.demo import Act, _Listener, run_demo
+from hebb_controller.plots import run as plots
 
 ACTS = (
     Act("before", 0.0, 2.0, "none"),

@@ -83,25 +83,16 @@ MAY_IMPORT: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "golden": (RUN | {"rounding"}, frozenset()),
     "envelope": (RUN, frozenset()),
     "benchmark": (TICK, frozenset({"numba"})),
-    "plots": (TICK | {"benchmark"}, frozenset({"matplotlib", "PIL"})),
-    "pictures": (TICK | {"train"}, frozenset({"matplotlib", "PIL"})),
+    "plots": (TICK | {"plots"}, frozenset({"matplotlib", "PIL"})),
+    "plots.timing": (TICK | {"benchmark", "plots"}, frozenset({"matplotlib", "PIL"})),
+    "plots.evaluation": (TICK | {"plots", "train"}, frozenset({"matplotlib", "PIL"})),
     "demo": (TICK | {"demo", "node"}, frozenset({"rclpy"})),
     "testing": (TICK | {"hebb_sim", "node"}, frozenset({"pytest", "rclpy"})),
     "cli": (
         TICK
-        | {
-            "benchmark",
-            "bridge",
-            "cli",
-            "demo",
-            "hebb_sim",
-            "memory_horizon",
-            "pictures",
-            "plots",
-            "train",
-        }
-        | {"doctor", "golden", "mcap_file", "node.bench", "node.doctor", "node.latency"}
-        | {"onnx_export", "recording", "replay", "rule_diff", "spec_draft"},
+        | {"benchmark", "bridge", "cli", "demo", "hebb_sim", "plots", "train"}
+        | {"doctor", "golden", "mcap_file", "memory_horizon", "node.bench", "node.doctor"}
+        | {"node.latency", "onnx_export", "recording", "replay", "rule_diff", "spec_draft"},
         frozenset({"PIL", "onnx", "tqdm"}),
     ),
 }

@@ -253,7 +253,7 @@ def test_the_example_is_a_runtime_that_any_worker_can_make(monkeypatch):
 
 def test_the_principal_plane_is_that_of_the_covariance():
     pytest.importorskip("matplotlib")
-    from hebb_controller.pictures import principal_plane
+    from hebb_controller.plots.weights import principal_plane
 
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(200, 5)) * [5.0, 1.0, 3.0, 0.5, 0.1] + 2.0
