@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -196,7 +197,8 @@ class SimNode(Node):
 
     def _hold(self, reading: SensorReading, world: World) -> bool:
         """Wait while paused, publishing the reading again; return whether it was paused."""
-        if not self._paused:
+        paused = self._paused
+        if not paused:
             return False
         self._tell(at_once=True)
         while self._paused and not self.stopping.wait(REPEAT):
@@ -296,7 +298,7 @@ class SimNode(Node):
                 self._refused = str(error)
                 self.get_logger().error(self._refused)
 
-    def _on_set(self, changes: Sequence[Parameter]) -> SetParametersResult:
+    def _on_set(self, changes: Sequence[Parameter[Any]]) -> SetParametersResult:
         try:
             for change in changes:
                 if change.name == "damage":
@@ -305,7 +307,7 @@ class SimNode(Node):
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _after_set(self, changes: Sequence[Parameter]) -> None:
+    def _after_set(self, changes: Sequence[Parameter[Any]]) -> None:
         for change in changes:
             if change.name == "damage":
                 self._damages = parse_damages(change.value, self.robot)

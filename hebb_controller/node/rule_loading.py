@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,10 @@ from rclpy.logging import get_logger
 
 from ..contract import check_contract
 from ..controller import Controller, interface_for
-from ..errors import MissingExtraError, ParameterError, RuleFileError
+from ..errors import ParameterError, RuleFileError
 from ..robot import RobotSpec, load_robot
-from ..rule import Rule
 from ..rule_file import load_rule
-from ..runtime.base import InspectableRuntime
-from ..runtime.numpy_runtime import NumpyRuntime
+from ..runtime import make_runtime
 from ..signature import Trust
 from .output import check_output
 from .parameters import Settings
@@ -76,27 +73,11 @@ def load(path: Path, robot: RobotSpec, trust: Trust, *, runtime: str = "numpy") 
     """
     rule = load_rule(path, trust=trust)
     check_contract(rule.header.contract, robot, where=str(path))
-    controller = Controller(robot, interface_for(rule, robot), runtime_for(rule, runtime))
+    controller = Controller(robot, interface_for(rule, robot), make_runtime(runtime, rule))
     controller.reset(np.random.default_rng(0))
     for _ in range(WARM_UP_TICKS):
         controller.runtime.step(controller.last_observation)
     return Loaded(controller, rule, str(path), asked=str(path))
-
-
-def runtime_for(rule: Rule, name: str) -> InspectableRuntime:
-    """Return a rule in the runtime of this name, a choice of the parameter ``runtime``.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    if name == "numpy":
-        return NumpyRuntime(rule)
-    for package in ("onnx", "onnxruntime"):
-        if find_spec(package) is None:
-            raise MissingExtraError(package, "onnx")
-    from ..runtime.onnx_runtime import OnnxRuntime
-
-    return OnnxRuntime.from_rule(rule)
 
 
 def first_rule(settings: Settings, robot: RobotSpec) -> Loaded:

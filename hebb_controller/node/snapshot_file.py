@@ -80,7 +80,6 @@ def load_snapshot(path: Path, rule: Rule) -> State:
     where = str(path)
     document, tensors = split(read_file(path, LAYOUT), LAYOUT, where)
     header = decode(SnapshotHeader, parse_json(document.encode(), where), where)
-    assert isinstance(header, SnapshotHeader)  # noqa: S101 - for the type checker
     if header.format_version != FORMAT_VERSION:
         raise RuleFileError(
             f"{where}: format_version is {header.format_version}; this release reads "

@@ -6,13 +6,13 @@ from importlib.util import find_spec
 
 from ..errors import HebbError, MissingExtraError
 from ..rule import Rule
-from .base import Runtime
+from .base import InspectableRuntime
 from .numpy_runtime import NumpyRuntime
 
 RUNTIMES = ("numpy", "onnx")
 
 
-def make_runtime(name: str, rule: Rule) -> Runtime:
+def make_runtime(name: str, rule: Rule) -> InspectableRuntime:
     """Return a rule in the runtime of this name, one of ``RUNTIMES``.
 
     Raises:
