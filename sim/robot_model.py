@@ -17,7 +17,7 @@ from hebb_controller.errors import RobotSpecError
 from hebb_controller.robot import RobotSpec
 
 from .mjcf import urdf_from_mjcf
-from .shortened import shortened_urdf
+from .urdf_model import urdf_to_load
 
 
 def load_model(
@@ -35,8 +35,8 @@ def load_model(
         shortened: joint -> the fraction that is left of the length of the link it moves.
 
     Raises:
-        RobotSpecError: there is no such model, it lacks a joint of the spec, or it is MJCF with what
-            :mod:`.mjcf` does not understand.
+        RobotSpecError: there is no such model, it lacks a joint of the spec, a mass or a mesh, or it is
+            MJCF with what :mod:`.mjcf` does not understand.
         DamageError: a link cannot be shortened.
     """
     flags = pybullet.URDF_MERGE_FIXED_LINKS
@@ -44,7 +44,7 @@ def load_model(
         flags |= pybullet.URDF_USE_INERTIA_FROM_FILE  # that of its shapes; else Bullet boxes them
     if not visual:
         flags |= pybullet.URDF_IGNORE_VISUAL_SHAPES
-    with _quiet(), _model_file(robot, shortened) as path:
+    with _quiet(), _model_file(robot, visual=visual, shortened=shortened) as path:
         try:
             body = pybullet.loadURDF(
                 path,
@@ -82,7 +82,7 @@ def load_model(
 
 
 @contextlib.contextmanager
-def _model_file(robot: RobotSpec, shortened: Mapping[str, float]) -> Iterator[str]:
+def _model_file(robot: RobotSpec, *, visual: bool, shortened: Mapping[str, float]) -> Iterator[str]:
     path = Path(pybullet_data.getDataPath()) / robot.simulation.model
     if not path.is_file():
         raise RobotSpecError(
@@ -90,11 +90,12 @@ def _model_file(robot: RobotSpec, shortened: Mapping[str, float]) -> Iterator[st
             f"State one that pybullet_data has, or an absolute path."
         )
     density = robot.simulation.density
-    if density is not None:
-        text = urdf_from_mjcf(path, density=density, shortened=shortened)
-    elif shortened:
-        text = shortened_urdf(path, shortened)
-    else:
+    text = (
+        urdf_to_load(path, visual=visual, shortened=shortened)
+        if density is None
+        else urdf_from_mjcf(path, density=density, shortened=shortened)
+    )
+    if text is None:
         yield str(path)
         return
     with tempfile.TemporaryDirectory() as directory:

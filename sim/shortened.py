@@ -6,8 +6,7 @@ and where its children sit. At 0 nothing is left of it that could touch anything
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
 from hebb_controller.errors import DamageError
@@ -16,34 +15,27 @@ from hebb_controller.rotation import matrix_from_rpy
 _NOTHING = 0.001  # kg; a link without mass would be fixed
 
 
-def shortened_urdf(path: Path, fractions: Mapping[str, float]) -> str:
-    """Return the text of a URDF with some links shortened; its meshes are named by absolute paths.
+def shorten(root: ET.Element, fractions: Mapping[str, float], *, where: str) -> None:
+    """Shorten links of a URDF in place.
 
     Args:
-        path: the file.
+        root: its <robot>.
         fractions: name of the joint that moves the link -> the fraction of its length left.
+        where: names the file in errors.
 
     Raises:
-        DamageError: the model is no URDF, or has no such joint.
+        DamageError: there is no such joint.
     """
-    if path.suffix != ".urdf":
-        raise DamageError(
-            f"{path.name}: is no URDF; state an MJCF model as 'mjcf' in the robot spec."
-        )
-    root = ET.parse(path).getroot()  # noqa: S314 - the simulator's own model
     joints = {joint.get("name"): joint for joint in root.findall("joint")}
-    links = {link.get("name"): link for link in root.findall("link")}
+    links = {link.get("name", ""): link for link in root.findall("link")}
     for name, fraction in fractions.items():
         if name not in joints:
-            raise DamageError(f"{path.name}: there is no joint '{name}' whose link to shorten.")
-        _shorten(links, list(joints.values()), _child(joints[name]), fraction)
-    for mesh in root.iter("mesh"):
-        mesh.set("filename", str(path.parent / mesh.get("filename", "")))
-    return ET.tostring(root, encoding="unicode")
+            raise DamageError(f"{where}: there is no joint '{name}' whose link to shorten.")
+        _shorten(links, list(joints.values()), child(joints[name]), fraction)
 
 
 def _shorten(
-    links: Mapping[str | None, ET.Element], joints: list[ET.Element], name: str, fraction: float
+    links: Mapping[str, ET.Element], joints: Sequence[ET.Element], name: str, fraction: float
 ) -> None:
     link = links[name]
     hanging = [joint for joint in joints if _parent(joint) == name]
@@ -62,10 +54,31 @@ def _shorten(
     if mass is not None:
         mass.set("value", repr(max(fraction * float(mass.get("value", "0")), _NOTHING)))
     if fraction == 0.0:
-        fixed = [_child(joint) for joint in hanging if joint.get("type") == "fixed"]
-        for gone in (link, *(links[child] for child in fixed)):
+        fixed = fixed_to(name, links, joints)
+        for gone in (link, *fixed):
             for part in (*gone.findall("collision"), *gone.findall("visual")):
                 gone.remove(part)
+
+
+def fixed_to(
+    name: str, links: Mapping[str, ET.Element], joints: Sequence[ET.Element]
+) -> list[ET.Element]:
+    """Return the links that form one rigid body with a link, itself not included."""
+    body = [name]
+    for link in body:  # which grows meanwhile
+        on_it = (j for j in joints if _parent(j) == link and j.get("type") == "fixed")
+        body += [child(joint) for joint in on_it if child(joint) not in body]
+    return [links[link] for link in body[1:] if link in links]
+
+
+def make_weightless(link: ET.Element) -> None:
+    """Give a link next to no mass: one without <inertial> would weigh 1 kg."""
+    for inertial in link.findall("inertial"):
+        link.remove(inertial)
+    inertial = ET.SubElement(link, "inertial")
+    ET.SubElement(inertial, "mass", value="1e-6")  # kg
+    moments = dict.fromkeys(("ixx", "iyy", "izz"), "1e-9")  # kg·m²
+    ET.SubElement(inertial, "inertia", {**moments, "ixy": "0", "ixz": "0", "iyz": "0"})
 
 
 def _scale_shape(part: ET.Element, axis: int, fraction: float) -> None:
@@ -102,7 +115,8 @@ def _vector(element: ET.Element | None, attribute: str) -> tuple[float, float, f
     return x, y, z
 
 
-def _child(joint: ET.Element) -> str:
+def child(joint: ET.Element) -> str:
+    """Return the name of the link that a joint moves."""
     return _named(joint, "child")
 
 

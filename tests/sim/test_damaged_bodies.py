@@ -10,8 +10,8 @@ import pytest
 from worlds import damage, in_the_air, stand
 
 from hebb_sim.actuator import STOP_STIFFNESS
-from hebb_sim.shortened import shortened_urdf
 from hebb_sim.stage import FOLD_SPEED
+from hebb_sim.urdf_model import urdf_to_load
 from hebb_sim.world import MAX_STAGES
 
 
@@ -61,7 +61,8 @@ def test_a_shortened_leg_has_a_shorter_shank_with_the_foot_at_its_end(world, com
 
 def test_links_made_of_meshes_can_be_shortened_too():
     path = Path(pybullet_data.getDataPath()) / "mini_cheetah" / "mini_cheetah.urdf"
-    root = ET.fromstring(shortened_urdf(path, {"thigh_fr_to_knee_fr_j": 0.25}))  # noqa: S314
+    text = urdf_to_load(path, visual=False, shortened={"thigh_fr_to_knee_fr_j": 0.25})
+    root = ET.fromstring(text)  # noqa: S314
     links = {link.get("name"): link for link in root.findall("link")}
     joints = {joint.get("name"): joint for joint in root.findall("joint")}
     mesh = links["shank_fr"].find("collision/geometry/mesh")
