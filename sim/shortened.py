@@ -1,7 +1,8 @@
 """A robot's URDF with links cut shorter: no call of PyBullet shortens a link in place.
 
 A link is scaled along the axis of its own frame that points to what hangs on it: its shapes, its mass,
-and where its children sit. At 0 nothing is left of it that could touch anything.
+and where its children sit. At 0 nothing is left of it, or of what is fixed to it, that could touch anything or
+has a weight.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def _shorten(
         for gone in (link, *fixed):
             for part in (*gone.findall("collision"), *gone.findall("visual")):
                 gone.remove(part)
+        for gone in fixed:
+            make_weightless(gone)
 
 
 def fixed_to(
