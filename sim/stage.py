@@ -84,9 +84,11 @@ class Stage:
         self._trunk = pybullet.getDynamicsInfo(self.body, -1, physicsClientId=client)
         self._middle = (0.0, 0.0)  # of the ground, m
         self._friction = pybullet.getDynamicsInfo(self._ground, -1, physicsClientId=client)[1]
+        # A foot that is shortened to nothing has Bullet's default, not that of its model.
         feet = [self.joints[joints[-1]] for joints in robot.legs.values()]
+        left = [link for link in feet if self._touches(link)]
         self._foot_friction = pybullet.getDynamicsInfo(
-            self.body, feet[0] if feet else -1, physicsClientId=client
+            self.body, left[0] if left else -1, physicsClientId=client
         )[1]
         self.folded = self._find_folded(robot)
         self._surroundings = Surroundings()
@@ -208,6 +210,11 @@ class Stage:
             if before.get(joint) is not fold:
                 self._hold(joint, fold=fold)
         self._held = wanted
+
+    def _touches(self, link: int) -> bool:
+        """Return whether a link has a shape that could touch anything."""
+        shapes = pybullet.getCollisionShapeData(self.body, link, physicsClientId=self.client)
+        return bool(shapes)
 
     def _hold(self, joint: int, *, fold: bool) -> None:
         # Bullet's own position motor is a constraint: it holds a joint without drifting, as

@@ -238,6 +238,29 @@ def test_every_damage_acts_and_is_taken_back(robot, world, kind):
         assert readings[()] != readings[damages], part
 
 
+def test_the_ground_has_the_friction_that_was_asked_for_whatever_leg_is_gone(robot, world):
+    for leg in robot.legs:
+        world.reset(np.random.default_rng(3))
+        world.damage(parse_damages(f"ground:friction:0.4,{leg}:shortened:0", robot))
+        for _ in range(25):
+            world.step(command(robot))
+        own = pybullet.getDynamicsInfo(0, -1, physicsClientId=world._client)[1]
+        points = pybullet.getContactPoints(world._body, 0, physicsClientId=world._client)
+        assert points
+        for link in {point[3] for point in points}:
+            theirs = pybullet.getDynamicsInfo(world._body, link, physicsClientId=world._client)[1]
+            assert own * theirs == pytest.approx(0.4)  # Bullet multiplies them
+
+
+def test_of_a_leg_shortened_to_nothing_nothing_has_a_weight(robot, world):
+    leg = next(iter(robot.legs))
+    world.reset(np.random.default_rng(3))
+    world.damage(parse_damages(f"{leg}:shortened:0", robot))
+    link = world._joints[robot.legs[leg][-1]]
+    mass = pybullet.getDynamicsInfo(world._body, link, physicsClientId=world._client)[0]
+    assert mass < 0.0011
+
+
 @pytest.mark.parametrize("scenario", available_scenarios())
 def test_the_scenarios_that_ship_can_happen_to_it(robot, scenario):
     condition = load_scenario(scenario, robot).draw(np.random.default_rng(0))
