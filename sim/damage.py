@@ -207,6 +207,11 @@ def damaged_joints(damage: Damage, robot: RobotSpec) -> tuple[int, ...]:
     )
 
 
+def numbered(damages: Sequence[Damage]) -> list[tuple[Damage, int]]:
+    """Return each damage with how many equal ones stand before it: every entry counts for itself."""
+    return [(damage, damages[:i].count(damage)) for i, damage in enumerate(damages)]
+
+
 def _parse_one(item: str) -> Damage:
     words = item.split(":")
     if len(words) < 2 or not all(words):

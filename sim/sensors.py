@@ -16,7 +16,7 @@ from hebb_controller.robot import FloatArray, RobotSpec
 from hebb_controller.rotation import IDENTITY, Quaternion, multiply, quaternion
 from hebb_controller.signals import SensorReading
 
-from .damage import Damage, damaged_joints
+from .damage import Damage, damaged_joints, numbered
 
 VELOCITY_NOISE = 10.0  # 1/s: a joint or gyro reads its rate with this times the noise of its angle
 
@@ -29,6 +29,7 @@ class _Fault:
     """One fault in force: the joints it concerns, whether the imu, and what it remembers."""
 
     damage: Damage
+    number: int  # of equal ones before it
     joints: list[int]
     imu: bool
     kept: SensorReading
@@ -66,23 +67,23 @@ class Sensors:
         """Put exactly these faults in force; those that were keep what they remember.
 
         Args:
-            damages: of any kind; those that concern no sensor are passed over, and of equal ones all
-                but one.
+            damages: of any kind; those that concern no sensor are passed over.
             incline: rotates the frame of the ground into one whose z axis is vertical, xyzw.
             last: the reading delivered last.
         """
-        before = {fault.damage: fault for fault in self._faults}
-        different = dict.fromkeys(damages)
-        faults = [damage for kind in ORDER for damage in different if damage.kind == kind]
+        before = {(fault.damage, fault.number): fault for fault in self._faults}
+        every = numbered(damages)
+        faults = [entry for kind in ORDER for entry in every if entry[0].kind == kind]
         self._faults = [
-            before.get(damage)
+            before.get((damage, number))
             or _Fault(
                 damage,
+                number,
                 list(damaged_joints(damage, self._robot)),
                 damage.part in ("imu", "sensors"),
                 last,
             )
-            for damage in faults
+            for damage, number in faults
         ]
         self._incline = incline
         self._healthy = not faults and incline == IDENTITY

@@ -21,7 +21,7 @@ from hebb_controller.rotation import Vector, inverse, rotate, yaw
 from hebb_controller.signals import Command, SensorReading
 
 from .actuator import Actuator
-from .damage import Damage, check_damage, damaged_joints
+from .damage import Damage, check_damage, damaged_joints, numbered
 from .sensors import Sensors
 from .stage import RobotState, Stage
 from .surroundings import surroundings
@@ -68,7 +68,9 @@ class World:
         self._actuator = Actuator(robot)
         self._sensors = Sensors(robot)
         self._damages: tuple[Damage, ...] = ()
-        self._headings: dict[Damage, float] = {}  # that the robot had when each began, rad
+        self._headings: dict[
+            tuple[Damage, int], float
+        ] = {}  # that the robot had when each began, rad
         self._push: Vector | None = None  # N, in the frame of the ground
         self._twist: Vector | None = None  # N·m
         self._tick = 0
@@ -140,13 +142,13 @@ class World:
             check_damage(damage, self.robot)
         self._stand_on(self._stage_for(damages))
         heading = yaw(self.truth.orientation)
-        self._headings = {damage: self._headings.get(damage, heading) for damage in damages}
+        self._headings = {one: self._headings.get(one, heading) for one in numbered(damages)}
         self._damages = tuple(damages)
         self._actuator.damage(damages)
         locked = self._actuator.locked
         self._driven = [i for i in range(self.robot.n_joints) if i not in locked]
         self._stage.hold(locked, self._actuator.folding)
-        around = surroundings([(damage, self._headings[damage]) for damage in damages])
+        around = surroundings([(damage, begun) for (damage, _), begun in self._headings.items()])
         self._stage.surround(around)
         self._push, self._twist = around.push, around.twist
         self._sensors.damage(damages, incline=around.incline, last=self._last)

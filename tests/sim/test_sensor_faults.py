@@ -133,6 +133,38 @@ def test_what_is_late_stays_as_late_when_something_else_happens(world, command, 
             assert bits(reading) == bits(truths[-4])
 
 
+@pytest.mark.parametrize(
+    ("once", "twice"),
+    [
+        ("FR_hip_joint:bias:0.2", "FR_hip_joint:bias:0.1,FR_hip_joint:bias:0.1"),
+        ("imu:bias:0.2", "imu:bias:0.1,imu:bias:0.1"),
+        ("sensors:latency:4", "sensors:latency:2,sensors:latency:2"),
+        ("none", "FR_hip_joint:reversed,FR_hip_joint:reversed"),
+        ("none", "FR:reversed,FR:reversed"),
+        ("trunk:push:60", "trunk:push:30,trunk:push:30"),
+    ],
+)
+def test_what_is_listed_twice_counts_twice(*, world, command, wiggle, once, twice):
+    _, one = readings(world, command, wiggle, once, ticks=40)
+    _, other = readings(world, command, wiggle, twice, ticks=40)
+    for (read, truth), (as_read, as_true) in zip(one, other, strict=True):
+        assert as_true.joint_position == pytest.approx(truth.joint_position, abs=1e-12)
+        assert as_read.joint_position == pytest.approx(read.joint_position, abs=1e-12)
+        assert as_read.joint_velocity == pytest.approx(read.joint_velocity, abs=1e-12)
+        assert as_read.orientation == pytest.approx(read.orientation, abs=1e-12)
+
+
+def test_equal_faults_draw_for_themselves(world, command):
+    world.reset(np.random.default_rng(SEED))
+    found = []
+    for text in ("motors:limp", "sensors:noise:0.02", "sensors:noise:0.02,sensors:noise:0.02"):
+        damage(world, text)
+        off = [world.step(command()).joint_position - world.truth.joint_position for _ in range(60)]
+        found.append(np.std(off))
+    # Of two independent draws σ is √2 as large; that of 720 draws is off by σ/√1440, five of those.
+    assert found == pytest.approx([0.0, 0.02, 0.02 * math.sqrt(2.0)], rel=5 / math.sqrt(1440))
+
+
 def test_background_is_in_force_in_the_first_reading(a1, a1_rule, world, monkeypatch):
     controller = controller_for(a1_rule, a1)
     seen, step = [], controller.step

@@ -77,6 +77,20 @@ def test_a_twist_gives_its_angular_impulse_about_the_vertical(world, command):
     assert world._twist is None
 
 
+def test_of_equal_pushes_each_goes_where_the_robot_looked_when_it_began(world, command):
+    in_the_air(world)
+    damage(world, "trunk:pull:30")
+    looked = [yaw(world.truth.orientation)]
+    damage(world, "trunk:pull:30,trunk:twist:40")
+    for _ in range(25):
+        world.step(command())
+    looked.append(yaw(world.truth.orientation))
+    assert abs(looked[1] - looked[0]) > 0.1
+    damage(world, "trunk:pull:30,trunk:twist:40,trunk:pull:30")
+    expected = 30.0 * np.array([np.cos(looked).sum(), np.sin(looked).sum(), 0.0])
+    assert np.array(world._push) == pytest.approx(expected, abs=1e-9)
+
+
 def angular_momentum(world):
     """Return that of all links about their common centre of mass, kg·m²/s."""
     client, body = world._client, world._body
