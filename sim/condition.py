@@ -54,22 +54,19 @@ class Condition:
     def changes(self, period: float) -> dict[int, tuple[tuple[Damage, ...], bool]]:
         """Return tick -> (all damages in force from then on, whether any is not background).
 
-        What lasts for less than a tick is in force for one.
+        They stand in the order in which they began. What lasts for less than a tick is in force for
+        one; what lasts for some ticks lasts for that many, wherever between two ticks it begins.
 
         Args:
             period: of a tick, s.
         """
-        spans = [
-            (
-                round(spell.onset / period),
-                math.inf
-                if math.isinf(spell.healed)
-                else max(round(spell.healed / period), round(spell.onset / period) + 1),
-                spell.damages,
-            )
-            for spell in (Spell(self.damages, self.onset, self.healed), *self.spells)
-            if spell.damages
-        ]
+        spans: list[tuple[int, float, tuple[Damage, ...]]] = []
+        for spell in (Spell(self.damages, self.onset, self.healed), *self.spells):
+            if spell.damages:
+                start, ticks = round(spell.onset / period), (spell.healed - spell.onset) / period
+                lasts = max(1, round(ticks)) if math.isfinite(ticks) else math.inf
+                spans.append((start, start + lasts, spell.damages))
+        spans.sort(key=lambda span: span[0])
         changes = {}
         for tick in sorted({0, *(int(t) for span in spans for t in span[:2] if t < math.inf)}):
             active = [damages for start, stop, damages in spans if start <= tick < stop]

@@ -238,6 +238,21 @@ def test_what_lasts_for_less_than_a_tick_is_in_force_for_one():
     }
 
 
+@pytest.mark.parametrize("onset", [4.35, 4.49, 5.0, 5.01])  # some between two ticks
+def test_a_push_of_ten_ticks_is_one_of_ten_ticks_whenever_it_begins(onset):
+    push = (Damage("trunk", "push", 60.0),)
+    start, stop = list(Condition(9.0, push, onset, onset + 0.2).changes(0.02))[1:]
+    assert stop - start == 10
+
+
+def test_damages_stand_in_the_order_in_which_they_begin():
+    """The last one holds, and the last is the latest, wherever it stands in the file."""
+    icy, rough, wet = (Damage("ground", "friction", value) for value in (0.1, 0.9, 0.4))
+    condition = Condition(9.0, (icy,), 2.0, spells=(Spell((rough,), 1.0), Spell((wet,), 2.0)))
+    found = {tick: damages for tick, (damages, _) in condition.changes(0.1).items()}
+    assert found == {0: (), 10: (rough,), 20: (rough, icy, wet)}
+
+
 def test_a_robot_without_legs_cannot_lose_one_of_any(a1):
     bare = replace(a1, legs={})
     text = "duration: 9\nbackground: [{part: {any: leg}, kind: limp}]"
