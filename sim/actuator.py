@@ -6,16 +6,44 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hebb_controller.robot import RobotSpec
+import numpy as np
+
+from hebb_controller.robot import FloatArray, RobotSpec
 from hebb_controller.signals import Command, Mode
 
 from .damage import LIMP_FRICTION, Damage, damaged_joints
 
 # The stop of a narrowed joint: a stiff, damped spring, which yields to the whole torque of a motor by
-# 0.11 rad. With the rotor inertia it is stable at 200 Hz: k·dt² + 2·d·dt is below 4 times the inertia.
+# 0.11 rad; softer on a robot that it would shake (see stop_share).
 STOP_STIFFNESS = 300.0  # N·m/rad
 STOP_DAMPING = 0.5  # N·m·s/rad
 STOP_CLOSES = 0.06  # rad a tick, where a joint is outside when its range is narrowed
+STOP_MARGIN = 0.9  # of the bound of stability, to which stops are softened that are beyond it
+
+
+def stop_share(robot: RobotSpec, mobility: FloatArray, step: float) -> float:
+    """Return the share of a stop's gains at which a robot with all joints in their stops gains no energy.
+
+    A spring k and a damper d that act once a step h are stable while k·h² + 2·d·h < 4·I, whichever
+    way the joints swing together; k and d are those of the stop and of the joint's controller.
+
+    Args:
+        robot: has the gains of the controllers.
+        mobility: (n, n) inverse of the inertia that the joints move, 1/(kg·m²).
+        step: of the physics, s.
+    """
+
+    def used(share: float) -> float:
+        """Return how much of the bound is used up: 1 is the limit. It is convex in the share."""
+        stiffness = robot.kp + share * STOP_STIFFNESS
+        damping = robot.kd + share * STOP_DAMPING
+        root = np.sqrt(stiffness * step**2 + 2.0 * damping * step)
+        return float(np.linalg.eigvalsh(root[:, None] * mobility * root)[-1]) / 4.0
+
+    without, whole = used(0.0), used(1.0)
+    if whole < 1.0:
+        return 1.0
+    return max((STOP_MARGIN - without) / (whole - without), 0.0)
 
 
 @dataclass
@@ -26,6 +54,7 @@ class Stop:
     low: float
     high: float
     open: float = math.inf  # rad that it still gives way on either side; known at the first look
+    share: float = 1.0  # of its stiffness and damping
 
     def torque(self, position: float, velocity: float) -> float:
         """Return what it gives the joint, N·m: nothing inside, and it never pulls outwards."""
@@ -36,7 +65,8 @@ class Stop:
         beyond -= self.open
         if beyond <= 0.0:
             return 0.0
-        return sign * max(STOP_STIFFNESS * beyond - STOP_DAMPING * sign * velocity, 0.0)
+        push = STOP_STIFFNESS * beyond - STOP_DAMPING * sign * velocity
+        return sign * max(self.share * push, 0.0)
 
 
 class Actuator:
@@ -64,8 +94,12 @@ class Actuator:
         self.folding: frozenset[int] = frozenset()
         self._terms: list[tuple[float, float, float, float, float, float]] = []
 
-    def damage(self, damages: Sequence[Damage]) -> None:
+    def damage(self, damages: Sequence[Damage], *, stop_share: float = 1.0) -> None:
         """Put exactly these damages in force; an empty sequence heals everything.
+
+        Args:
+            damages: of any kind; those that concern no motor are passed over.
+            stop_share: of the stiffness and damping of stops.
 
         Raises:
             DamageError: the robot has no such part; nothing is changed then.
@@ -97,6 +131,8 @@ class Actuator:
         before = {(stop.joint, stop.low, stop.high): stop for stop in self._stops}
         narrowed = [(i, *self._range_left(i, part)) for i, part in enumerate(left) if part < 1.0]
         self._stops = [before.get(ends) or Stop(*ends) for ends in narrowed]
+        for stop in self._stops:
+            stop.share = stop_share
 
     def _range_left(self, joint: int, fraction: float) -> tuple[float, float]:
         """Return the limits of a joint narrowed to a fraction of its range about the default, rad."""

@@ -19,6 +19,10 @@ from hebb_controller.robot import RobotSpec
 from .mjcf import urdf_from_mjcf
 from .urdf_model import urdf_to_load
 
+# Where nothing is left of a link but its motor's rotor, it counts this many times: once is too little for
+# mini_cheetah, whose thigh and rotor would shake each other at 200 Hz (see actuator.stop_share).
+NOTHING_LEFT = 2.0
+
 
 def load_model(
     robot: RobotSpec, client: int, *, visual: bool, shortened: Mapping[str, float]
@@ -67,7 +71,10 @@ def load_model(
         )
     joints = [by_name[name] for name in robot.joint_names]
     pybullet.changeDynamics(body, -1, linearDamping=0.0, angularDamping=0.0, physicsClientId=client)
-    for joint, inertia in zip(joints, robot.rotor_inertia.tolist(), strict=True):
+    for name, joint, rotor in zip(
+        robot.joint_names, joints, robot.rotor_inertia.tolist(), strict=True
+    ):
+        inertia = NOTHING_LEFT * rotor if shortened.get(name) == 0.0 else rotor
         own = pybullet.getDynamicsInfo(body, joint, physicsClientId=client)[2]
         pybullet.changeDynamics(
             body,

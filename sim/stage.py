@@ -7,14 +7,16 @@ next. (Building it anew for each episode takes 8 ms and never gives 0.3 MB back.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pybullet
 import pybullet_data
 
-from hebb_controller.robot import RobotSpec
+from hebb_controller.robot import FloatArray, RobotSpec
 
 from .robot_model import load_model
 from .surroundings import Surroundings
@@ -67,6 +69,7 @@ class Stage:
         visual: bool,
         shortened: Mapping[str, float],
     ) -> None:
+        self._default = robot.default.tolist()
         self.shortened = shortened
         self.substeps = max(SUBSTEPS, math.ceil(tick_period / MAX_STEP))
         self._iterations = robot.simulation.solver_iterations
@@ -112,6 +115,29 @@ class Stage:
         pybullet.stepSimulation(physicsClientId=client)
         self._move_ground((0.0, 0.0))
         pybullet.restoreState(self._built, physicsClientId=client)
+
+    @functools.cached_property
+    def mobility(self) -> FloatArray:
+        """How the joints yield by default, (n, n) 1/(kg·m²): the inverse of the inertia that they move.
+
+        The trunk is free, and the rotors are included.
+        """
+        client, body = self.client, self.body
+        moving = [
+            j
+            for j in range(pybullet.getNumJoints(body, physicsClientId=client))
+            if pybullet.getJointInfo(body, j, physicsClientId=client)[2] != pybullet.JOINT_FIXED
+        ]
+        angles = dict(zip(self.joints, self._default, strict=True))
+        inertia = pybullet.calculateMassMatrix(
+            body, [angles.get(joint, 0.0) for joint in moving], physicsClientId=client
+        )
+        inverse = np.linalg.inv(inertia)
+        rows = [
+            moving.index(joint) - len(moving) for joint in self.joints
+        ]  # those of the trunk first
+        found: FloatArray = inverse[np.ix_(rows, rows)]
+        return found
 
     def keep_ground_under(self, position: Sequence[float]) -> None:
         """Have a robot that went far, m, still walk on ground, which ends 100 m from its middle."""

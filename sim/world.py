@@ -20,7 +20,7 @@ from hebb_controller.robot import FloatArray, RobotSpec
 from hebb_controller.rotation import Vector, inverse, rotate, yaw
 from hebb_controller.signals import Command, SensorReading
 
-from .actuator import Actuator
+from .actuator import Actuator, stop_share
 from .damage import Damage, check_damage, damaged_joints, numbered
 from .sensors import Sensors
 from .stage import RobotState, Stage
@@ -144,7 +144,7 @@ class World:
         heading = yaw(self.truth.orientation)
         self._headings = {one: self._headings.get(one, heading) for one in numbered(damages)}
         self._damages = tuple(damages)
-        self._actuator.damage(damages)
+        self._actuator.damage(damages, stop_share=self._stop_share(damages))
         locked = self._actuator.locked
         self._driven = [i for i in range(self.robot.n_joints) if i not in locked]
         self._stage.hold(locked, self._actuator.folding)
@@ -299,6 +299,11 @@ class World:
                 self._shortened.pop(old).close()
         self._shortened[key] = stage  # the one used last stands last
         return stage
+
+    def _stop_share(self, damages: Sequence[Damage]) -> float:
+        if all(damage.kind != "narrowed" for damage in damages):
+            return 1.0
+        return stop_share(self.robot, self._stage.mobility, self.tick_period / self._stage.substeps)
 
     def _apply_push(self, force: Sequence[float]) -> None:
         position, _ = pybullet.getBasePositionAndOrientation(

@@ -261,6 +261,34 @@ def test_of_a_leg_shortened_to_nothing_nothing_has_a_weight(robot, world):
     assert mass < 0.0011
 
 
+@pytest.mark.parametrize("kind", ["shortened:0", "narrowed:0", "narrowed:0.1"])
+def test_neither_stumps_nor_stops_shake_it(robot, world, kind):
+    part = "motors" if "narrowed" in kind else next(iter(robot.legs))
+    for swing in (0.0, 0.6):
+        world.reset(np.random.default_rng(3))
+        put(world, robot.default, 30.0)
+        world.damage(parse_damages(f"{part}:{kind}", robot))
+        speeds = []
+        for tick in range(100):
+            target = robot.default + 2.0 * swing * (wiggle(robot, tick) - robot.default)
+            reading = world.step(command(robot, target))
+            speeds.append(np.abs(reading.joint_velocity).max())
+        # A swing of 0.36 rad at 2 Hz is one of 4.5 rad/s, which the other joints shake a little too.
+        assert max(speeds[50:]) < (10.0 if swing else 0.1)
+
+
+def test_stops_are_as_stiff_as_the_robot_bears(robot, world):
+    """With all joints in their stops, every mode k·h² + 2·d·h stays below 4 times its inertia."""
+    world.reset(np.random.default_rng(3))
+    world.damage(parse_damages("motors:narrowed:0.2", robot))
+    (share,) = {stop.share for stop in world._actuator._stops}
+    assert (share == 1.0) == (robot.name != "mini_cheetah")
+    assert share > 0.25
+    load = (robot.kp + share * 300.0) * 0.005**2 + 2 * (robot.kd + share * 0.5) * 0.005
+    modes = np.linalg.eigvals(world._stage.mobility @ np.diag(load)).real
+    assert modes.max() < 4.0
+
+
 @pytest.mark.parametrize("scenario", available_scenarios())
 def test_the_scenarios_that_ship_can_happen_to_it(robot, scenario):
     condition = load_scenario(scenario, robot).draw(np.random.default_rng(0))
