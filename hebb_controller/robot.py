@@ -8,6 +8,7 @@ robot or drives its motors has a default: a missing limit is an error. What may 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,8 +58,8 @@ class SimulationSpec:
     """How the simulator builds this robot.
 
     Attributes:
-        model: model file, relative to the simulator's data directory, or an absolute path: ``urdf`` or
-            ``mjcf`` in the YAML.
+        model: model file, an absolute path or one in the simulator's data directory: ``urdf`` or ``mjcf``
+            in the YAML, where it may be relative to the file of the spec.
         start_height: height of the base at the start of an episode, m.
         fall_height: a base below this height has fallen, m.
         density: of every shape of an MJCF model, kg/m³, whatever the model says, since simulators
@@ -149,11 +150,16 @@ def load_robot(name_or_path: str | Path) -> RobotSpec:
         raise RobotSpecError(
             f"{path}: not readable as YAML: {' '.join(str(error).split())}"
         ) from error
-    return parse_robot(document, where=str(path))
+    return parse_robot(document, where=str(path), directory=path.parent)
 
 
-def parse_robot(document: object, *, where: str) -> RobotSpec:
+def parse_robot(document: object, *, where: str, directory: Path | None = None) -> RobotSpec:
     """Return the spec in a parsed YAML document.
+
+    Args:
+        document: the document.
+        where: what errors begin with.
+        directory: where the model is looked for first; None where the document is of no file.
 
     Raises:
         RobotSpecError: a field is missing, unknown or inconsistent; the message names it.
@@ -189,7 +195,7 @@ def parse_robot(document: object, *, where: str) -> RobotSpec:
         joint_names=names,
         legs=_legs(_get(top, "legs", where), names, f"{where}: legs"),
         safety=_safety(_get(top, "safety", where), f"{where}: safety"),
-        simulation=_simulation(_get(top, "simulation", where), f"{where}: simulation"),
+        simulation=_simulation(_get(top, "simulation", where), f"{where}: simulation", directory),
         mirror=_mirror(top["mirror"], names, arrays, f"{where}: mirror")
         if "mirror" in top
         else None,
@@ -222,6 +228,12 @@ def _legs(node: object, joint_names: tuple[str, ...], where: str) -> Mapping[str
         unknown = [str(m) for m in members if m not in joint_names]
         if unknown:
             raise RobotSpecError(f"{where}: '{leg}' names unknown joints: {', '.join(unknown)}.")
+        for member in members:
+            if members.count(member) > 1:
+                raise RobotSpecError(f"{where}: '{leg}' names '{member}' twice.")
+            for other, theirs in legs.items():
+                if joint_names.index(member) in theirs:
+                    raise RobotSpecError(f"{where}: '{member}' is in '{other}' and in '{leg}'.")
         legs[str(leg)] = tuple(joint_names.index(m) for m in members)
     return MappingProxyType(legs)
 
@@ -295,7 +307,7 @@ def _safety(node: object, where: str) -> SafetySpec:
     return SafetySpec(safe_action=action, max_tilt=tilt, max_reading_age=age)
 
 
-def _simulation(node: object, where: str) -> SimulationSpec:
+def _simulation(node: object, where: str, directory: Path | None) -> SimulationSpec:
     fields = _mapping(node, where)
     density = None
     known: tuple[str, ...] = ("urdf", "start_height", "fall_height", "solver_iterations")
@@ -307,13 +319,29 @@ def _simulation(node: object, where: str) -> SimulationSpec:
     place = f"{where}: solver_iterations"
     if _positive(iterations, place) not in range(1, 1001):
         raise RobotSpecError(f"{place} is {iterations}; it must be a whole number from 1 to 1000.")
+    start, fall = (
+        _positive(_get(fields, key, where), f"{where}: {key}")
+        for key in ("start_height", "fall_height")
+    )
+    if fall >= start:
+        raise RobotSpecError(
+            f"{where}: fall_height is {fall:g}; it must be below start_height, {start:g}."
+        )
     return SimulationSpec(
-        model=str(_get(fields, known[0], where)),
+        model=_model(str(_get(fields, known[0], where)), directory),
         density=density,
         solver_iterations=int(_number(iterations, place)),
-        start_height=_positive(_get(fields, "start_height", where), f"{where}: start_height"),
-        fall_height=_positive(_get(fields, "fall_height", where), f"{where}: fall_height"),
+        start_height=start,
+        fall_height=fall,
     )
+
+
+def _model(name: str, directory: Path | None) -> str:
+    """Return the absolute path of a model that is in or below a directory, else its name."""
+    with contextlib.suppress(OSError):  # no file has so long a name
+        if directory is not None and (directory / name).is_file():
+            return str((directory / name).resolve())
+    return name
 
 
 def _frozen(values: list[float]) -> FloatArray:

@@ -190,9 +190,18 @@ _SIMULATION = {
 }
 
 
-def spec_text(draft: Draft) -> str:
-    """Return the draft as the YAML of a robot spec; a field without a value is missing until stated."""
+def spec_text(draft: Draft, *, directory: Path | None = None) -> str:
+    """Return the draft as the YAML of a robot spec; a field without a value is missing until stated.
+
+    Args:
+        draft: the draft.
+        directory: of the spec's file: a URDF in it or below is named from there, others absolutely.
+    """
     source = draft.source.resolve()
+    if directory is not None and source.is_relative_to(directory.resolve()):
+        model = source.relative_to(directory.resolve())
+    else:
+        model = source
     lines = [
         f"# Drafted from {source.name}. SI units, radians, x forward, y left, z up.",
         "# A field without a value is missing: the spec loads once each has one.",
@@ -227,7 +236,7 @@ def spec_text(draft: Draft) -> str:
         ]
         lines += [f"  {_word(a)}: {_word(b)}" for a, b in draft.mirror.items()]
     lines += ["", "safety:", *_fields(_SAFETY)]
-    lines += ["", "simulation:", f"  urdf: {_word(str(source))}", *_fields(_SIMULATION)]
+    lines += ["", "simulation:", f"  urdf: {_word(str(model))}", *_fields(_SIMULATION)]
     return "\n".join(lines) + "\n"
 
 

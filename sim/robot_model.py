@@ -93,8 +93,8 @@ def _model_file(robot: RobotSpec, *, visual: bool, shortened: Mapping[str, float
     path = Path(pybullet_data.getDataPath()) / robot.simulation.model
     if not path.is_file():
         raise RobotSpecError(
-            f"robot '{robot.name}': there is no model {path}. "
-            f"State one that pybullet_data has, or an absolute path."
+            f"robot '{robot.name}': there is no model {path}, nor one beside the spec. State a path from "
+            f"the directory of the spec, one that pybullet_data has, or an absolute one."
         )
     density = robot.simulation.density
     text = (

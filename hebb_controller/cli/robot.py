@@ -37,7 +37,7 @@ def import_(urdf: Path, out: Path, skip: tuple[str, ...]) -> None:
     spec does not load before each has one. Nothing is overwritten.
     """
     draft = draft_from_urdf(urdf, skip=skip)
-    text = spec_text(draft)
+    text = spec_text(draft, directory=out.parent)
     try:
         with out.open("x", encoding="utf-8") as file:
             file.write(text)

@@ -2,9 +2,11 @@
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from toys import toy_document
 
 from hebb_controller.errors import HebbError, RobotSpecError
@@ -232,6 +234,14 @@ def test_contradictions_in_a_joint_are_refused(message):
         ("legs", "left", [], "must be a list of joints"),
         ("legs", "left", "knee", "must be a list of joints"),
         ("legs", "left", ["knee", "toe"], "unknown joints: toe"),
+        ("legs", "left", ["knee", "hip", "knee"], "legs: 'left' names 'knee' twice"),
+        ("legs", "right", ["hip"], "legs: 'hip' is in 'left' and in 'right'"),
+        (
+            "simulation",
+            "fall_height",
+            0.5,
+            "fall_height is 0.5; it must be below start_height, 0.5",
+        ),
     ],
 )
 def test_senseless_values_are_refused(part, field, value, message):
@@ -289,6 +299,26 @@ def test_a_spec_in_a_file_is_the_spec_in_the_document(robot_file):
     assert one.joint_names == other.joint_names
     for field in JOINT_FIELDS:
         assert np.array_equal(getattr(one, field), getattr(other, field))
+
+
+def test_a_model_beside_the_spec_goes_before_one_of_the_simulator(tmp_path):
+    document = toy_document()
+    document["simulation"]["urdf"] = "models/toy.urdf"
+    spec = tmp_path / "toy.yaml"
+    spec.write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert load_robot(spec).simulation.model == "models/toy.urdf"
+    model = tmp_path / "models" / "toy.urdf"
+    model.parent.mkdir()
+    model.touch()
+    assert load_robot(spec).simulation.model == str(model)
+    document["simulation"]["urdf"] = 300 * "x"
+    spec.write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert load_robot(spec).simulation.model == 300 * "x"
+
+
+@pytest.mark.parametrize("name", available_robots())
+def test_the_models_of_shipped_robots_are_those_of_the_simulator(name):
+    assert not Path(load_robot(name).simulation.model).is_absolute()
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,22 @@ def test_the_command_writes_a_draft_says_what_is_missing_and_overwrites_nothing(
     assert "it exists already" in str(again.exception)
 
 
+@pytest.mark.parametrize(
+    ("out", "urdf"), [("toy.yaml", "models/toy.urdf"), ("specs/toy.yaml", "{}/models/toy.urdf")]
+)
+def test_a_draft_and_a_urdf_beside_or_below_it_can_be_moved_together(
+    tmp_path, monkeypatch, out, urdf
+):
+    for name in ("models", "specs"):
+        (tmp_path / name).mkdir()
+    write(tmp_path / "models", *two_legs())
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(hebb, ["robot", "import", "models/toy.urdf", "--out", out])
+    assert done.exit_code == 0
+    document = yaml.safe_load((tmp_path / out).read_text(encoding="utf-8"))
+    assert document["simulation"]["urdf"] == urdf.format(tmp_path)
+
+
 MODELS = {"a1": 12, "mini_cheetah": 12}
 
 
