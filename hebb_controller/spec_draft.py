@@ -21,6 +21,7 @@ SAME = 0.01  # m: hips that lie nearer than this to each other's image are left 
 OFF_MIDDLE = (
     0.01  # m: hips nearer than this to the middle are neither front nor rear, left nor right
 )
+TURNED = 1e-3  # an imu whose axes are further off the trunk's is turned
 
 
 class Leg(NamedTuple):
@@ -87,7 +88,45 @@ def draft_from_urdf(path: Path, *, skip: Collection[str] = ()) -> Draft:
     mirror = _mirror(legs)
     if not mirror:
         notes.append("no mirror: left and right do not match; state it, or leave it out")
-    return Draft(name, path, tuple(movable), legs, mirror, tuple(notes))
+    if any(len(leg.joints) > 1 for leg in legs):
+        notes += [
+            f"leg {leg.name} is one joint that turns without end: "
+            f"leave it out with --skip {leg.joints[0].name} if it is none"
+            for leg in legs
+            if [joint.kind for joint in leg.joints] == ["continuous"]
+        ]
+    return Draft(name, path, tuple(movable), legs, mirror, (*notes, *_imu_notes(joints)))
+
+
+def _imu_notes(joints: Sequence[UrdfJoint]) -> list[str]:
+    """Return how each link that is called an imu is mounted, unless it is along the trunk."""
+    fixed = {joint.child: joint for joint in joints if joint.kind == "fixed"}
+    moved = {joint.child for joint in joints} - set(fixed)
+    notes = []
+    for link, joint in fixed.items():
+        above = joint.parent
+        while above in fixed:
+            above = fixed[above].parent
+        turned = np.abs(joint.rotation - np.eye(3)).max() > TURNED
+        if "imu" in link.lower() and above not in moved and turned:
+            angles = ", ".join(_number(round(angle, 4) + 0.0) for angle in _rpy(joint.rotation))
+            notes.append(
+                f"link {link} is turned: if it is the imu, and its driver does not turn its readings, "
+                f"state imu: {{rotation: [{angles}]}}"
+            )
+    return notes
+
+
+def _rpy(rotation: FloatArray) -> tuple[float, float, float]:
+    """Return the turns about the fixed x, then y, then z axis, rad, that make a (3, 3) rotation."""
+    down = float(rotation[2, 0])
+    if abs(down) > 1.0 - 1e-12:  # x points up or down: roll and yaw are one turn
+        return 0.0, -math.copysign(0.5 * math.pi, down), math.atan2(-rotation[0, 1], rotation[1, 1])
+    return (
+        math.atan2(rotation[2, 1], rotation[2, 2]),
+        -math.asin(down),
+        math.atan2(rotation[1, 0], rotation[0, 0]),
+    )
 
 
 def _legs(driven: Sequence[UrdfJoint], joints: Sequence[UrdfJoint]) -> tuple[Leg, ...]:

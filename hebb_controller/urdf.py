@@ -49,7 +49,9 @@ class UrdfJoint:
         parent, child: the links that it joins.
         position: (3,) m.
         axis: (3,) unit vector.
-        limits: lower, upper, velocity and torque, as far as they are stated and mean something.
+        rotation: (3, 3) takes vectors of the child link to the root link.
+        limits: lower, upper, velocity and torque, as far as they are stated and mean something; the
+            range is within the soft limits of a <safety_controller>.
         mimics: whether another joint moves it.
     """
 
@@ -59,6 +61,7 @@ class UrdfJoint:
     child: str
     position: FloatArray
     axis: FloatArray
+    rotation: FloatArray
     limits: Mapping[str, float]
     mimics: bool
 
@@ -123,6 +126,12 @@ def _joint(element: ET.Element, path: Path, turn: FloatArray, position: FloatArr
     # A continuous joint has no range; a speed or torque of zero means that nobody has stated one. The end
     # of a range that is not stated is 0 (wiki.ros.org/urdf/XML/joint).
     low, high = stated.pop("lower", 0.0), stated.pop("upper", 0.0)
+    soft = element.find("safety_controller")
+    ends = ("soft_lower_limit", "soft_upper_limit")
+    if soft is not None and all(end in soft.attrib for end in ends):
+        least, most = (_numbers(soft.get(end, ""), 1, f"{path}: {end}")[0] for end in ends)
+        if max(low, least) < min(high, most):
+            low, high = max(low, least), min(high, most)
     ranged = kind != "continuous" and -NO_LIMIT < low < high < NO_LIMIT
     limits = {"lower": low, "upper": high} if ranged else {}
     limits |= {key: value for key, value in stated.items() if 0 < value < NO_LIMIT}
@@ -133,6 +142,7 @@ def _joint(element: ET.Element, path: Path, turn: FloatArray, position: FloatArr
         _end(element, "child", path),
         position,
         axis / length if length else axis,
+        turn,
         limits,
         element.find("mimic") is not None,
     )

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from hebb_controller.cli import hebb
 from hebb_controller.errors import RobotSpecError
 from hebb_controller.robot import load_robot
+from hebb_controller.rotation import from_rpy, multiply
 from hebb_controller.spec_completeness import missing_fields
 from hebb_controller.spec_draft import draft_from_urdf, spec_text
 
@@ -155,6 +156,61 @@ def test_joints_that_mimic_or_are_skipped_are_left_out(tmp_path):
     draft = draft_from_urdf(path, skip=["slide"])
     assert [j.name for j in draft.joints] == ["hip"]
     assert draft.notes[0] == "left out: finger mimics another joint"
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "expected"),
+    [
+        ("-0.4", "0.9", (-0.4, 0.9)),
+        ("-9", "0.9", (-0.5, 0.9)),
+        ("-9", "9", (-0.5, 1.0)),
+        ("0", "0", (-0.5, 1.0)),  # as good as not stated
+        ("2", "3", (-0.5, 1.0)),
+    ],
+)
+def test_soft_limits_within_the_limits_are_the_limits(tmp_path, lower, upper, expected):
+    soft = f'<safety_controller soft_lower_limit="{lower}" soft_upper_limit="{upper}"/>'
+    draft = draft_from_urdf(write(tmp_path, joint("hip", "a", "b", inside=HIP + soft)))
+    assert (draft.joints[0].limits["lower"], draft.joints[0].limits["upper"]) == expected
+
+
+def test_a_safety_controller_without_soft_limits_limits_nothing(tmp_path):
+    soft = '<safety_controller k_velocity="10" soft_lower_limit="0.2"/>'
+    draft = draft_from_urdf(write(tmp_path, joint("hip", "a", "b", inside=HIP + soft)))
+    assert draft.joints[0].limits["lower"] == -0.5
+
+
+@pytest.mark.parametrize(
+    "rpy", ["3.1416 0 0", "0.1 -0.2 0.3", "0 1.5708 0", "0 -1.5708 0.5", "0 0 -1.5708"]
+)
+def test_a_turned_imu_is_noted_with_the_rotation_that_a_spec_takes(tmp_path, rpy):
+    shelf = joint("shelf", "trunk", "plate", kind="fixed", rpy="0 0 0.5")
+    back = joint("chip", "plate", "IMU_link", kind="fixed", rpy=rpy)
+    notes = draft_from_urdf(write(tmp_path, *two_legs(), shelf, back)).notes
+    (note,) = (note for note in notes if "IMU_link" in note)
+    angles = yaml.safe_load(note[note.index("imu: {") :])["imu"]["rotation"]
+    expected = from_rpy(0.0, 0.0, 0.5), from_rpy(*map(float, rpy.split()))
+    found = np.array(from_rpy(*angles))
+    assert abs(found @ np.array(multiply(*expected))) == pytest.approx(1.0, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("parent", "rpy"), [("trunk", "0 0 0"), ("trunk", "0 0 6.2832"), ("r_plate", "0 0 1")]
+)
+def test_nothing_is_noted_of_an_imu_along_the_trunk_or_on_a_leg(tmp_path, parent, rpy):
+    chip = joint("chip", parent, "imu_link", kind="fixed", rpy=rpy)
+    assert draft_from_urdf(write(tmp_path, *two_legs(), chip)).notes == ()
+
+
+def test_a_lone_joint_that_turns_without_end_is_perhaps_no_leg(tmp_path):
+    lidar = joint("spin", "trunk", "lidar", kind="continuous", xyz="0 0.1 0.1", axis="0 0 1")
+    notes = draft_from_urdf(write(tmp_path, *two_legs(), lidar)).notes
+    assert any("leave it out with --skip spin" in note for note in notes)
+    wheels = (
+        joint(f"w{y}", "trunk", f"rim{y}", kind="continuous", xyz=f"0 {y} 0", axis="0 1 0")
+        for y in (-1, 1)
+    )
+    assert not any("--skip" in note for note in draft_from_urdf(write(tmp_path, *wheels)).notes)
 
 
 LAUGHS = '<!DOCTYPE r [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]>'
