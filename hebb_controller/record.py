@@ -19,7 +19,8 @@ class EpisodeRecord:
         duration: length the episode was meant to have, s; a fall ends it earlier.
         position: (T, 3) base position since the start, m, x along the heading to keep.
         heading: (T,) yaw from the heading to keep, rad, unwrapped.
-        power: (T,) mechanical power, sum of |torque · velocity| over the joints, W.
+        power: (T,) mechanical power, sum of |torque · velocity| over the joints, W, in the last step
+            of the physics in a tick: with the shipped rules 11 to 47 % below the mean of the four of a tick.
         damaged: (T,) whether a damage was in force.
         beyond_limits: (T,) largest amount by which a joint was outside its limits, rad.
         fallen: whether the episode ended by a fall.

@@ -84,10 +84,11 @@ class RobotSpec:
         joint_names: n unique names, the order of every joint vector in this project.
         lower, upper: limits of joint position, rad.
         default: the stand from which a run starts, rad.
-        velocity: largest joint velocity, rad/s.
+        velocity: largest joint velocity, rad/s, for the record: nothing limits or checks it.
         torque: largest joint torque, N·m.
         kp, kd: gains of the joint controller, N·m/rad and N·m·s/rad.
-        rotor_inertia: inertia of the motor seen at the joint, kg·m².
+        rotor_inertia: inertia of the motor seen at the joint, kg·m²; the simulator adds it to the link that the
+            joint moves, about all axes.
         max_target_rate: how fast a position target may move, rad/s.
         legs: leg name -> indices into ``joint_names``.
         safety: what protects the robot.

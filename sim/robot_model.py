@@ -29,8 +29,9 @@ def load_model(
 ) -> tuple[int, list[int]]:
     """Return (body, joint indices in the order of the spec) of a robot put into the world.
 
-    Fixed links are merged. The motors' rotor inertia is added to every moving link: without it the
-    lightest links make a PD controller at 200 Hz unstable.
+    Fixed links are merged. The motors' rotor inertia is added to every moving link, about all axes, so
+    the robot as a whole resists turning more: without it the lightest links make a PD controller at
+    200 Hz unstable.
 
     Args:
         robot: the robot.

@@ -192,7 +192,7 @@ class World:
 
     @property
     def power(self) -> float:
-        """Sum of |torque · velocity| over the joints in the last substep, W."""
+        """Sum of |torque · velocity| over the joints in the last substep, W; the mean of a tick is higher."""
         return self._power
 
     def base(self) -> BaseState:

@@ -32,7 +32,7 @@ class RewardSpec:
         fast: charge per m/s.
         heading: charge per rad.
         sideways: charge per m/s.
-        power: charge per W.
+        power: charge per W of the record's power, which is not the mean over a tick.
         fall: charge for a fall, once.
     """
 
