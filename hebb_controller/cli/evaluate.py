@@ -13,8 +13,7 @@ import numpy as np
 from click.core import ParameterSource
 
 from ..errors import HebbError
-from ..train.adaptation import STANDS
-from ..train.metrics import SPAN, final_heading, final_speed, mean_speed, speed_between
+from ..train.metrics import SPAN, STANDS, final_heading, final_speed, mean_speed, speed_between
 from ..train.suite import Source
 from .episodes import DAMAGE_ONSET, walk_episodes
 from .options import FiniteRange, example, json_option, robot_option, workers_option

@@ -43,6 +43,7 @@ from ..train.tables import tables
 
 if TYPE_CHECKING:
     from hebb_sim.condition import Condition
+    from hebb_sim.damage import Damage
 
 SHAM_ONSET = 5.0  # s; where nothing happens, before and after this moment are compared
 DRAW_STREAM = 2  # of an episode's seed; its pose takes 0, its weights 1
@@ -140,13 +141,12 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
     if len(trials) < len(options.scenarios):
         raise ScenarioError("two scenarios have the same name. Mend: rename one of the files.")
     control_trials = {
-        name: [_control_trial(trial, spec) for trial in some]
+        name: [control_trial(trial, spec) for trial in some]
         for name, some in trials.items()
         if options.controls and all(trial.condition.damages for trial in some)
     }
     everyone = [*contenders, *(_scrambled(contenders) if options.controls else ())]
     runner = EpisodeRunner(options.robot)
-    rng = np.random.default_rng(options.seed)
     shares = {
         (name, number): control_shares(contender, some, runner)
         for name, some in control_trials.items()
@@ -185,6 +185,7 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
         found = [next(done) for _ in group]
         each = len(found) // len(contender.factories)
         seeds = [np.concatenate(found[i : i + each]) for i in range(0, len(found), each)]
+        rng = _bootstrap(options, scenario, contender.name)
         controls.append(adaptation(scenario, contender.name, seeds, rng))
     settings: Row = {
         "robot": options.robot,
@@ -192,10 +193,15 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
         "first_seed": TEST_SEEDS + options.seed,
         "plasticity_gain": options.plasticity_gain,
     }
-    rows = [cell.row(rng) for cell in cells]
+    rows = [cell.row(_bootstrap(options, cell.scenario, cell.controller)) for cell in cells]
     return Evaluation(
         settings, contenders, trials, cells, rows, contrasts(cells), controls, stopped=stopped
     )
+
+
+def _bootstrap(options: SuiteOptions, scenario: str, controller: str) -> np.random.Generator:
+    """Return the draws of one cell's bootstrap: the same whatever else is evaluated beside it."""
+    return np.random.default_rng((options.seed, *f"{scenario}\0{controller}".encode()))
 
 
 def _contender(text: str, options: SuiteOptions) -> Contender:
@@ -235,15 +241,23 @@ def _trials(name: str, robot: RobotSpec, options: SuiteOptions) -> list[Trial[Co
     return trials
 
 
-def _control_trial(trial: Trial[Condition], robot: RobotSpec) -> ControlTrial[Condition]:
+def control_trial(trial: Trial[Condition], robot: RobotSpec) -> ControlTrial[Condition]:
+    """Return an episode with its controls: what else happens on the way happens in all of them."""
     condition = trial.condition
+    surroundings = [s for s in condition.spells if not _on_robot(s.damages, robot)]
     return ControlTrial(
         damaged=condition,
-        whole=replace(condition, damages=(), spells=()),
+        whole=replace(condition, damages=(), spells=tuple(surroundings)),
         other=_on_another_leg(condition, robot),
         onset=trial.onset,
         seed=trial.seed,
     )
+
+
+def _on_robot(damages: Sequence[Damage], robot: RobotSpec) -> bool:
+    """Return whether legs or joints are among what is damaged."""
+    parts = {*robot.legs, *robot.joint_names, "motors"}
+    return any(damage.part in parts for damage in damages)
 
 
 def _on_another_leg(condition: Condition, robot: RobotSpec) -> Condition | None:

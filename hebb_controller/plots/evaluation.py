@@ -68,9 +68,10 @@ def retained_by_kind(rows: Sequence[Row], path: Path) -> None:
         kept, low, high, seeds = (
             row[key] for key in ("retained_speed", "ci_low", "ci_high", "retained_by_seed")
         )
-        if isinstance(kept, float) and isinstance(low, float) and isinstance(high, float):
-            axes.plot([low, high], [y, y], color=f"C{number}", lw=1.5)
+        if isinstance(kept, float):
             axes.plot(kept, y, "o", color=f"C{number}", ms=5)
+            if isinstance(low, float) and isinstance(high, float):  # enough of them walk on
+                axes.plot([low, high], [y, y], color=f"C{number}", lw=1.5)
         else:
             axes.plot(0.0, y, "x", color=f"C{number}", ms=5)
         if isinstance(seeds, list) and len(seeds) > 1:

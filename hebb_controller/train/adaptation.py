@@ -18,12 +18,11 @@ from ..record import EpisodeRecord
 from ..robot import FloatArray
 from ..runtime.base import State
 from .controls import Freeze, Intervened, Intervention, Keep, Lesion, Put, second_layer
-from .metrics import RECOVERY_WINDOW, final_speed, speed_between
+from .metrics import RECOVERY_WINDOW, STANDS, final_speed, speed_between
 from .suite import Contender, Share, shares
 from .task import C, Evaluate
 
 LATER = 3.0  # s after the damage, when weights have adapted if they ever do
-STANDS = 0.05  # m/s; of a mean speed below it no share is worth stating
 ARMS = (
     "damaged",
     "damaged_frozen",
@@ -191,7 +190,9 @@ class Adaptation:
         controller: the contender's name.
         episodes: under each control.
         speed_after: v∞ in the 2×2, by the name of the arm, m/s.
-        interaction: what freezing costs a damaged robot beyond what it costs a whole one, m/s.
+        freezing: what freezing costs a damaged robot, m/s.
+        interaction: what it costs a damaged robot beyond what it costs a whole one, m/s. Where every
+            damaged robot falls it says something about the whole ones alone: look at both.
         interventions: by the name of the arm.
     """
 
@@ -199,6 +200,7 @@ class Adaptation:
     controller: str
     episodes: int
     speed_after: Mapping[str, float]
+    freezing: Estimate
     interaction: Estimate
     interventions: Mapping[str, Kept]
 
@@ -218,14 +220,18 @@ def adaptation(
 
     factorial = [seed[:, :4, 0] for seed in seeds]
     means = np.mean([rows.mean(axis=0) for rows in factorial], axis=0)
-    contrast = np.array([1.0, -1.0, -1.0, 1.0])
-    interval = percentile_interval(bootstrap_means(factorial, rng) @ contrast)
+    resampled = bootstrap_means(factorial, rng)
+
+    def contrast(*weights: float) -> Estimate:
+        return Estimate(float(means @ weights), *percentile_interval(resampled @ weights))
+
     return Adaptation(
         scenario,
         controller,
         episodes=sum(len(seed) for seed in seeds),
         speed_after=dict(zip(ARMS[:4], means.tolist(), strict=True)),
-        interaction=Estimate(float(means @ contrast), *interval),
+        freezing=contrast(1.0, -1.0, 0.0, 0.0),
+        interaction=contrast(1.0, -1.0, -1.0, 1.0),
         interventions={arm: _kept(seeds, arm, rng) for arm in BASE},
     )
 
@@ -244,4 +250,6 @@ def _share(pairs: Sequence[FloatArray], rng: np.random.Generator) -> Estimate | 
         return None
     there = [p[np.isfinite(p).all(axis=1)] for p in pairs]
     ours, base = np.mean([p.mean(axis=0) for p in there], axis=0)
-    return Estimate(float(ours / base), *ratio_interval(pairs, rng)) if base >= STANDS else None
+    if base < STANDS:
+        return None
+    return Estimate(float(ours / base), *ratio_interval(pairs, rng, least=STANDS))

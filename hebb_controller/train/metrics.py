@@ -15,6 +15,7 @@ SPAN = 3.0  # s before the damage, and at the end, over which speeds are compare
 RECOVERY_WINDOW = 1.5  # s, over which speed is averaged to see whether it has recovered
 RECOVERED = 0.7  # of the speed asked for
 ABLE = 0.8  # of the speed asked for: who is slower before the damage has nothing to retain
+STANDS = 0.05  # m/s; of a mean speed below it no share is worth stating
 GRID = 0.1  # s between the points of the trace around a damage
 TRACE_WINDOW = 0.5  # s, over which the speed of a point of the trace is averaged
 

@@ -17,7 +17,6 @@ from ..robot import FloatArray
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 DEALS = 20_000  # of the training seeds to two sides that are looked at, at most
-TINY = 1e-9  # a resample whose denominator vanishes lies beyond the interval's upper end
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -147,12 +146,17 @@ def percentile_interval(samples: FloatArray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def ratio_interval(seeds: Sequence[FloatArray], rng: np.random.Generator) -> tuple[float, float]:
+def ratio_interval(
+    seeds: Sequence[FloatArray], rng: np.random.Generator, *, least: float
+) -> tuple[float, float]:
     """Return the bootstrap interval of a ratio of means.
 
     Args:
         seeds: per training seed (episodes, 2) numerator and denominator, as of :func:`bootstrap_means`.
         rng: draws.
+        least: denominator below which there is no ratio; such resamples are left out. That of the whole
+            sample is not among them.
     """
     means = bootstrap_means(seeds, rng)
-    return percentile_interval(means[:, 0] / np.maximum(means[:, 1], TINY))
+    means = means[means[:, 1] >= least]
+    return percentile_interval(means[:, 0] / means[:, 1])

@@ -27,7 +27,7 @@ from ..rule_file import load_rule
 from .baseline_file import SUFFIX, load_baseline
 from .baselines import baseline_controller
 from .executor import TaskRunner, chunks
-from .metrics import Outcome, fall_rate, outcome, retained_speed
+from .metrics import STANDS, Outcome, fall_rate, outcome, retained_speed
 from .task import C, Evaluate
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ TEST_SEEDS = 2**31
 """Seeds of test episodes count up from here; training draws its seeds below it."""
 
 EPISODES_PER_SHARE = 5
+FEWEST = 5  # episodes that still walk; with fewer a bootstrap does not know how rare they are
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -232,7 +233,9 @@ class Cell:
         every = self.outcomes
         speeds = self.speeds()
         kept = retained_speed(every, asked=self.asked)
-        low, high = (None, None) if kept is None else ratio_interval(speeds, rng)
+        walking = sum(o.after > 0.0 for o in every)
+        known = kept is not None and walking >= FEWEST
+        low, high = ratio_interval(speeds, rng, least=STANDS) if known else (None, None)
         falls = [[o.fallen for o in seed] for seed in self.seeds]
         fall_low, fall_high = share_interval(falls, rng)
         return {

@@ -60,6 +60,7 @@ def _control_tables(controls: Sequence[Adaptation]) -> list[str]:
             one.controller,
             one.episodes,
             *map(_number, one.speed_after.values()),
+            _estimate(one.freezing, "+.2f"),
             _estimate(one.interaction, "+.2f"),
         ]
         for one in controls
@@ -71,11 +72,12 @@ def _control_tables(controls: Sequence[Adaptation]) -> list[str]:
     ]
     return [
         "",
-        "v∞, m/s, plastic or frozen from the damage on; interaction: what freezing costs a damaged",
-        "robot, less what it costs a whole one (above 0: plasticity is worth more after damage):",
+        "v∞, m/s, plastic or frozen from the damage on; cost: what freezing costs a damaged robot;",
+        "interaction: that, less what it costs a whole one (adaptation: both are above 0):",
         "",
         *_table(
-            "scenario|controller|episodes|damaged|frozen|whole|frozen|interaction [95 %]", factorial
+            "scenario|controller|episodes|damaged|frozen|whole|frozen|cost [95 %]|interaction [95 %]",
+            factorial,
         ),
         "",
         "Speed under an intervention as a share of the speed without it, 3 s after the damage (lesion:",
@@ -99,7 +101,9 @@ def _number(value: object, form: str = ".2f") -> str:
 
 
 def _interval(value: object, low: object, high: object, form: str = ".2f") -> str:
-    return NOTHING if value is None else f"{value:{form}} [{low:{form}}, {high:{form}}]"
+    if value is None or low is None:
+        return _number(value, form)
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def _estimate(estimate: Estimate | None, form: str = ".2f") -> str:

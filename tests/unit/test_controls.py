@@ -1,13 +1,17 @@
 """Interventions in running networks, on the robot of two joints and without a simulator."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from toys import CHANNELS, make_record, toy_reading, toy_robot, toy_rule, update_spec
 
+from hebb_controller.cli.suite import control_trial
 from hebb_controller.controller import controller_for
 from hebb_controller.errors import HebbError
 from hebb_controller.network import InitialSpec
 from hebb_controller.observation import observation_size
+from hebb_controller.robot import load_robot
 from hebb_controller.rule_file import save_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 from hebb_controller.train.adaptation import (
@@ -28,6 +32,9 @@ from hebb_controller.train.controls import (
     scrambled,
     second_layer,
 )
+from hebb_controller.train.suite import Trial
+from hebb_sim.condition import Condition, Spell
+from hebb_sim.damage import Damage
 
 SIZE = observation_size(CHANNELS, 2)
 BOUNDED = update_spec(normalisation="clip", learning_rate=0.1)
@@ -223,6 +230,7 @@ def test_the_interaction_is_what_freezing_costs_beyond_what_it_costs_the_whole()
     table[:3, ARMS.index("restore")] = np.nan
     said = adaptation("s", "c", [table, table], np.random.default_rng(0))
     assert said.interaction.value == said.interaction.low == said.interaction.high == 0.25
+    assert said.freezing.value == said.freezing.low == said.freezing.high == 0.375
     assert said.speed_after["whole_frozen"] == 0.625
     assert said.episodes == 12
     assert said.interventions["freeze"].late.value == 1.0
@@ -230,6 +238,19 @@ def test_the_interaction_is_what_freezing_costs_beyond_what_it_costs_the_whole()
     assert said.interventions["restore"].soon.value == 0.5
     assert said.interventions["transplant"].soon is None
     assert said.interventions["lesion"].episodes == 0
+
+
+def test_what_else_happens_on_the_way_happens_without_the_damage_too():
+    robot = load_robot("a1")
+    push = Spell((Damage("trunk", "push", 50.0),), 2.0, 2.2)
+    second = Spell((Damage("FL", "limp"),), 9.0)
+    condition = Condition(12.0, (Damage("FR", "limp"),), 5.0, spells=(push, second))
+    trial = control_trial(Trial(condition, 5.0, 1), robot)
+    assert trial.damaged == condition
+    assert trial.whole == replace(condition, damages=(), spells=(push,))
+    legs = list(robot.legs)
+    beside = legs[(legs.index("FR") + 1) % 4]
+    assert trial.other == replace(condition, damages=(Damage(beside, "limp"),))
 
 
 # --- evolution's work, undone ---

@@ -104,7 +104,17 @@ def test_episodes_that_are_hard_for_all_seeds_are_not_taken_for_as_many_as_there
 def test_the_bootstrap_keeps_the_columns_of_an_episode_together():
     rows = np.random.default_rng(3).uniform(1.0, 2.0, (30, 1))
     pairs = [np.hstack([3 * rows, rows])] * 4
-    assert ratio_interval(pairs, np.random.default_rng(0)) == pytest.approx((3.0, 3.0))
+    found = ratio_interval(pairs, np.random.default_rng(0), least=0.05)
+    assert found == pytest.approx((3.0, 3.0))
+
+
+def test_a_ratio_to_next_to_nothing_is_none():
+    # One of four walks: in a resample without it, (3/4)⁴ = 0.32 of them, there is nothing to divide by.
+    pairs = [np.array([[-1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0], [4.0, 4.0]])]
+    low, high = ratio_interval(pairs, np.random.default_rng(0), least=0.05)
+    assert (low, high) == pytest.approx(
+        (1 / 4, 11 / 12)
+    )  # it is drawn once of four times, or thrice
 
 
 def test_one_training_seed_leaves_only_the_episodes_to_vary():

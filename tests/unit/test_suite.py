@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -115,15 +116,16 @@ CELL = Cell(
         (made(0.5, 0.0, None, fallen=True), made(0.5, 0.25, 2.0)),
     ),
 )
+OFTEN = replace(CELL, seeds=tuple(4 * seed for seed in CELL.seeds))
 
 
 def test_a_row_by_hand():
     pytest.importorskip("scipy")
-    row = CELL.row(np.random.default_rng(0))
+    row = OFTEN.row(np.random.default_rng(0))
     assert {
         "scenario": "limp",
         "controller": "plastic",
-        "episodes": 4,
+        "episodes": 16,
         "speed_before": 0.5,
         "speed_after": 0.25,
         "retained_speed": 0.5,
@@ -136,6 +138,16 @@ def test_a_row_by_hand():
     assert 0.0 <= row["ci_low"] < 0.5 < row["ci_high"] <= 1.0
     assert row["fall_low"] < 0.25 < row["fall_high"]
     json.dumps(row, allow_nan=False)
+
+
+def test_where_hardly_anybody_walks_on_a_bootstrap_would_be_too_sure():
+    pytest.importorskip("scipy")
+    fell, walked = made(1.0, 0.0, None), made(1.0, 0.5, 1.0)
+    for walking, known in ((0, False), (4, False), (5, True)):
+        seed = (*(fell,) * (40 - walking), *(walked,) * walking)
+        row = Cell("limp", "lame", 1.0, (seed,)).row(np.random.default_rng(0))
+        assert row["retained_speed"] == walking / 80
+        assert (row["ci_low"] is not None) == (row["ci_high"] is not None) == known
 
 
 def test_who_walks_too_slowly_has_no_retained_speed_but_a_speed_after():
@@ -173,7 +185,7 @@ def test_contrasts_compare_training_seeds_within_a_scenario():
 
 def test_the_markdown_table_has_a_line_per_cell_and_a_dash_for_what_there_is_not():
     pytest.importorskip("scipy")
-    text = tables([CELL.row(np.random.default_rng(0))], [], [])
+    text = tables([OFTEN.row(np.random.default_rng(0))], [], [])
     head, rule, line = text.splitlines()
     assert head.count("|") == rule.count("|") == line.count("|") == 10
     assert "0.50 [" in line
