@@ -87,5 +87,5 @@ class MissingExtraError(HebbError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(
-            f"{package} is not installed. Mend: pip install '.[{extra}]' in a checkout of hebb_controller"
+            f"{package} is not installed. Fix: pip install '.[{extra}]' in a checkout of hebb_controller"
         )

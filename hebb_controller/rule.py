@@ -258,7 +258,7 @@ def check_header(header: RuleHeader, where: str) -> None:
     if header.format_version != FORMAT_VERSION:
         raise RuleFileError(
             f"{where}: format_version is {header.format_version}; "
-            f"this release reads {FORMAT_VERSION}. Mend: update hebb_controller."
+            f"this release reads {FORMAT_VERSION}. Fix: update hebb_controller."
         )
     if header.kind not in RULE_KINDS:
         raise RuleFileError(

@@ -24,7 +24,7 @@ def share_dir() -> Path:
         if (installed / "config").is_dir():
             return installed
     raise ShareError(
-        f"the shipped files of {PACKAGE} are not above {here}. Mend: install the package again."
+        f"the shipped files of {PACKAGE} are not above {here}. Fix: install the package again."
     )
 
 

@@ -151,7 +151,7 @@ def _verify(data: bytes, path: Path, public_keys: tuple[Path, ...]) -> None:
     if not os.path.lexists(place):
         raise SignatureError(
             f"{path}: is not signed: there is no {place.name} beside it. "
-            f"Mend: hebb sign file {path} --key KEY.pem"
+            f"Fix: hebb sign file {path} --key KEY.pem"
         )
     signature = read_bounded(place, SIGNATURE_BYTES, SignatureError)
     if len(signature) != SIGNATURE_BYTES:
@@ -197,7 +197,7 @@ def _private_key(path: Path) -> Ed25519PrivateKey:
         key = load_pem_private_key(text, password=None)
     except TypeError as error:
         raise SignatureError(
-            f"{path}: is encrypted. Mend: openssl pkey -in {path} -out PLAIN.pem"
+            f"{path}: is encrypted. Fix: openssl pkey -in {path} -out PLAIN.pem"
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise SignatureError(f"{path}: not a private key in PEM (the .pem of a pair).") from error

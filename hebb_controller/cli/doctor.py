@@ -95,7 +95,7 @@ def doctor(
         for result in examine(spec, needs, found.listen(seconds)):
             report.tell(result)
         if move and report.failed:
-            report.tell(Finding("move", Level.WARN, "nothing was moved", "mend the above first"))
+            report.tell(Finding("move", Level.WARN, "nothing was moved", "fix the above first"))
         elif move and (yes or _confirmed(len(joints), amplitude)):
             from ..doctor.moves import Moves
             from ..stop_signals import stop_event
@@ -124,8 +124,8 @@ class _Report:
     def tell(self, finding: Finding) -> None:
         self._findings.append(finding)
         if not self._as_json:
-            mend = f". Mend: {finding.mend}." if finding.mend else ""
-            click.echo(f"{finding.level.value:4s} {finding.check:18s} {finding.detail}{mend}")
+            fix = f". Fix: {finding.fix}." if finding.fix else ""
+            click.echo(f"{finding.level.value:4s} {finding.check:18s} {finding.detail}{fix}")
 
     def announce(self, text: str) -> None:
         if not self._as_json:
@@ -134,7 +134,7 @@ class _Report:
     def end(self) -> None:
         if self._as_json:
             rows = [
-                {"check": f.check, "level": f.level.value, "detail": f.detail, "mend": f.mend}
+                {"check": f.check, "level": f.level.value, "detail": f.detail, "fix": f.fix}
                 for f in self._findings
             ]
             click.echo(json.dumps({"ok": not self.failed, "findings": rows}, indent=2))
@@ -151,8 +151,8 @@ def _needs(robot: RobotSpec, path: Path | None, sensor_timeout: float, report: _
     try:
         check_contract(rule.header.contract, robot, where=str(path))
     except ContractError as error:
-        what, _, mend = str(error).rstrip(".").rpartition(". ")
-        report.tell(Finding("rule", Level.FAIL, what, mend[:1].lower() + mend[1:]))
+        what, _, fix = str(error).rstrip(".").rpartition(". ")
+        report.tell(Finding("rule", Level.FAIL, what, fix[:1].lower() + fix[1:]))
     else:
         report.tell(Finding("rule", Level.OK, f"fits robot '{robot.name}'"))
     return Needs(rule.header.tick_period, timeout)

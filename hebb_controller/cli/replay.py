@@ -75,7 +75,7 @@ def replay(
     outcome = replay_to_rounding(events, rule_of) if rounding else run_again(events, runtime_of)
     if not outcome.ticks:
         raise RecordingError(
-            f"{recording}: no tick can be run again. Mend: record observation, action and weights from "
+            f"{recording}: no tick can be run again. Fix: record observation, action and weights from "
             f"the start of a run on, with weights_every above 0."
         )
     versions = _versions(events)

@@ -133,13 +133,13 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
     contenders = [_contender(text, options) for text in options.controllers]
     names = [contender.name for contender in contenders]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise HebbError(f"two controllers are called '{min(twice)}'. Mend: NAME=FILE names them.")
+        raise HebbError(f"two controllers are called '{min(twice)}'. Fix: NAME=FILE names them.")
     for contender in contenders:
         for factory in contender.factories:
             factory()  # fails here, once, if it does not fit
     trials = {Path(name).stem: _trials(name, spec, options) for name in options.scenarios}
     if len(trials) < len(options.scenarios):
-        raise ScenarioError("two scenarios have the same name. Mend: rename one of the files.")
+        raise ScenarioError("two scenarios have the same name. Fix: rename one of the files.")
     control_trials = {
         name: [control_trial(trial, spec) for trial in some]
         for name, some in trials.items()

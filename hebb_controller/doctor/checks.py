@@ -140,7 +140,7 @@ def check_stamps(heard: Heard) -> Finding | None:
             return _fail(
                 "stamps",
                 f"those of {topic} run {pace:.2f} times as fast as time",
-                "mend the driver's clock; a simulator has to run in real time, or in lock-step",
+                "fix the driver's clock; a simulator has to run in real time, or in lock-step",
             )
     return Finding("stamps", Level.OK, "move on with time") if heard.joints or heard.imu else None
 
@@ -166,7 +166,7 @@ def check_clocks(needs: Needs, heard: Heard) -> Finding | None:
         return Finding("clocks", Level.WARN, f"stamps are {ahead:.3f} s in the future", synchronise)
     if max(joints, imu) > needs.sensor_timeout:
         late = f"messages arrive {max(joints, imu):.3f} s after their stamps"
-        return Finding("clocks", Level.WARN, late, f"{synchronise}, or mend the driver's delay")
+        return Finding("clocks", Level.WARN, late, f"{synchronise}, or fix the driver's delay")
     return Finding(
         "clocks", Level.OK, f"one for both, {max(joints, imu) * 1e3:.0f} ms from stamp to arrival"
     )
@@ -302,8 +302,8 @@ def check_receivers(ends: Ends) -> Finding:
     return Finding("receiver", Level.OK, f"{receivers[0]} takes joint_command")
 
 
-def _fail(check: str, detail: str, mend: str) -> Finding:
-    return Finding(check, Level.FAIL, detail, mend)
+def _fail(check: str, detail: str, fix: str) -> Finding:
+    return Finding(check, Level.FAIL, detail, fix)
 
 
 def _silent(topic: str, publishers: Sequence[str]) -> Finding:

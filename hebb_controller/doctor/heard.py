@@ -28,13 +28,13 @@ class Finding:
         check: what was looked at.
         level: how bad it is.
         detail: what was found.
-        mend: how to mend it; empty if there is nothing to mend.
+        fix: how to fix it; empty if there is nothing to fix.
     """
 
     check: str
     level: Level
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)

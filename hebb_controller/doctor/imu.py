@@ -115,8 +115,8 @@ def check_angular_velocity(messages: Sequence[ImuMessage]) -> Finding | None:
     said = f"{size:.3f} rad/s at rest"
     if size > AT_REST:
         level = Level.FAIL if size > TURNING else Level.WARN
-        mend = "calibrate the gyro at rest; see that the driver publishes rad/s"
-        return Finding("angular velocity", level, said, mend)
+        fix = "calibrate the gyro at rest; see that the driver publishes rad/s"
+        return Finding("angular velocity", level, said, fix)
     return Finding("angular velocity", Level.OK, said)
 
 

@@ -92,7 +92,7 @@ class Moves:
         if not self.done:
             report = self._safety.check(reading, now)
             if report.tripped:
-                self.abort(report.detail, "mend that first")
+                self.abort(report.detail, "fix that first")
             elif self._first is None:
                 self._first, self._begin = reading, now
                 self._last = reading.joint_position.copy()
@@ -106,11 +106,11 @@ class Moves:
         self._last, report = self._safety.bound(target, self._last, reading.joint_position)
         return Command(Mode.POSITION, self._last, self._robot.kp, self._robot.kd, report)
 
-    def abort(self, reason: str, mend: str) -> None:
+    def abort(self, reason: str, fix: str) -> None:
         """End it: whatever follows is DAMP."""
         if not self.done:
             self.done = True
-            self._tell(Finding("move", Level.FAIL, f"{reason}; damped", mend))
+            self._tell(Finding("move", Level.FAIL, f"{reason}; damped", fix))
 
     def _watch(self, first: SensorReading, reading: SensorReading, now: float) -> None:
         cosine = float(np.dot(_down(first), _down(reading)))
@@ -177,12 +177,12 @@ class Moves:
         said = f"{name} moved by {own:.3f} of {size:.3f} rad, by itself, in its direction"
         if part < NOTHING:
             said = f"{name} did not move: {own:.3f} of {size:.3f} rad"
-            level, mend = Level.FAIL, "see that its motor is on, gets the target, and is free"
+            level, fix = Level.FAIL, "see that its motor is on, gets the target, and is free"
         elif not RIGHT[0] <= part <= RIGHT[1]:
-            level, mend = Level.WARN, "see its gains, its load, and what it rubs against"
+            level, fix = Level.WARN, "see its gains, its load, and what it rubs against"
         else:
-            level, mend = Level.OK, ""
-        self._tell(Finding("move", level, said, mend))
+            level, fix = Level.OK, ""
+        self._tell(Finding("move", level, said, fix))
 
 
 def _shape(since: float) -> float:

@@ -146,9 +146,7 @@ class ControlLoop:
         if self.status.phase is not Phase.DAMPED:
             return f"nothing to reset: the controller is in {self.status.phase.value}."
         if self._sample is None:
-            return (
-                "there is no sensor reading yet. Mend: see that joint_states and imu/data arrive."
-            )
+            return "there is no sensor reading yet. Fix: see that joint_states and imu/data arrive."
         report = self.guard.check_reset(self._sample, now)
         if report.tripped:
             return f"still unsafe: {report.detail}."

@@ -42,7 +42,7 @@ def _text(package: str, name: str) -> str:
     except (PackageNotFoundError, OSError) as error:
         raise RecordingError(
             f"the definition of {package}/msg/{name} is not installed. "
-            f"Mend: install the ROS package {package}."
+            f"Fix: install the ROS package {package}."
         ) from error
 
 

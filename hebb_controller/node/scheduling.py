@@ -107,10 +107,10 @@ def _raise(thread: int, priority: int) -> None:
     os.sched_setscheduler(thread, policy, os.sched_param(priority))
 
 
-def _attempt(what: str, act: Callable[[], None], mend: str) -> Scheduling:
+def _attempt(what: str, act: Callable[[], None], fix: str) -> Scheduling:
     try:
         act()
     except (OSError, ValueError) as error:  # PermissionError is one
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        return Scheduling(granted=False, detail=f"not {what}: {reason}. Mend: {mend}")
+        return Scheduling(granted=False, detail=f"not {what}: {reason}. Fix: {fix}")
     return Scheduling(granted=True, detail=what)

@@ -83,7 +83,7 @@ def load_snapshot(path: Path, rule: Rule) -> State:
     if header.format_version != FORMAT_VERSION:
         raise RuleFileError(
             f"{where}: format_version is {header.format_version}; this release reads "
-            f"{FORMAT_VERSION}. Mend: update hebb_controller."
+            f"{FORMAT_VERSION}. Fix: update hebb_controller."
         )
     if header.rule_sha256 != rule.sha256:
         raise RuleFileError(

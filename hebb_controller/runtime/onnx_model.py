@@ -27,7 +27,7 @@ from ..rule_file import HEADER_KEY, parse_header
 from ..tensor_file import MAX_HEADER_BYTES
 
 MAX_PARTS = 10_000  # nodes, tensors, inputs and outputs of a graph
-_MEND = "Mend: export it again from its rule file."
+_FIX = "Fix: export it again from its rule file."
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,20 @@ def read_onnx(data: bytes, where: str) -> OnnxModel:
     if opsets != [("", OPSET)] or model.ir_version != IR_VERSION:
         raise RuleFileError(
             f"{where}: operator sets {str(opsets)[:80]}, IR version {model.ir_version}; only "
-            f"{[('', OPSET)]} and {IR_VERSION} are accepted. {_MEND}"
+            f"{[('', OPSET)]} and {IR_VERSION} are accepted. {_FIX}"
         )
     if model.functions or model.training_info:
-        raise RuleFileError(f"{where}: holds functions or training steps. {_MEND}")
+        raise RuleFileError(f"{where}: holds functions or training steps. {_FIX}")
     _check_nodes(model.graph.node, where)
     header = parse_header(document, where)
     if len(model.graph.node) < len(header.layer_sizes) - 1:  # before so large a graph is made
-        raise RuleFileError(f"{where}: fewer nodes than the header has layers. {_MEND}")
+        raise RuleFileError(f"{where}: fewer nodes than the header has layers. {_FIX}")
     tensors = _take_tensors(model.graph, header, where)
     expected = skeleton(header, document)
     _check_interface(model.graph.input, expected.graph.input, f"{where}: input")
     _check_interface(model.graph.output, expected.graph.output, f"{where}: output")
     if model.graph != expected.graph:
-        raise RuleFileError(f"{where}: its graph is not the one that its header asks for. {_MEND}")
+        raise RuleFileError(f"{where}: its graph is not the one that its header asks for. {_FIX}")
     start = None
     if header.initial.distribution == "evolved":
         layers = range(len(header.layer_sizes) - 1)
@@ -88,7 +88,7 @@ def read_onnx(data: bytes, where: str) -> OnnxModel:
             tensors.get(f"initial{k}", tensors[f"weights{k}"]) != tensors[f"weights{k}"]
             for k in layers
         ):
-            raise RuleFileError(f"{where}: tensors 'initial…' and 'weights…' differ. {_MEND}")
+            raise RuleFileError(f"{where}: tensors 'initial…' and 'weights…' differ. {_FIX}")
     del model  # a third of the memory
     return OnnxModel(header, start, filled(expected, tensors))
 
@@ -165,15 +165,14 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], where: str, *, nested: bool = 
         if node.domain:
             raise RuleFileError(
                 f"{where}: operator {node.op_type[:40]!r} of domain {node.domain[:40]!r}; only "
-                f"standard operators are accepted. {_MEND}"
+                f"standard operators are accepted. {_FIX}"
             )
         if node.op_type not in OPERATORS:
             raise RuleFileError(
-                f"{where}: operator {node.op_type[:40]!r} is none of "
-                f"{', '.join(OPERATORS)}. {_MEND}"
+                f"{where}: operator {node.op_type[:40]!r} is none of {', '.join(OPERATORS)}. {_FIX}"
             )
         if nested and node.op_type == "If":
-            raise RuleFileError(f"{where}: an If inside an If. {_MEND}")
+            raise RuleFileError(f"{where}: an If inside an If. {_FIX}")
         for attribute in node.attribute:
             for graph in (attribute.g, *attribute.graphs):
                 _check_nodes(graph.node, where, nested=True)
@@ -186,26 +185,24 @@ def _take_tensors(graph: onnx.GraphProto, header: RuleHeader, where: str) -> dic
         if tensor.external_data or tensor.data_location != TensorProto.DEFAULT:
             raise RuleFileError(
                 f"{where}: tensor {tensor.name[:40]!r} lies in another file, which is never opened. "
-                f"{_MEND}"
+                f"{_FIX}"
             )
         stored[tensor.name] = tensor
     taken = {}
     for name, shape in tensor_shapes(header).items():
         place = f"{where}: tensor '{name}'"
         if name not in stored:
-            raise RuleFileError(f"{place} is missing. {_MEND}")
+            raise RuleFileError(f"{place} is missing. {_FIX}")
         tensor = stored[name]
         if tensor.data_type != TensorProto.FLOAT or tuple(tensor.dims) != shape:
             raise RuleFileError(
                 f"{place} is {_type_name(tensor.data_type)} {str(tuple(tensor.dims))[:40]}; the header "
-                f"asks for float32 {shape}. {_MEND}"
+                f"asks for float32 {shape}. {_FIX}"
             )
         taken[name] = tensor.raw_data
         tensor.ClearField("raw_data")
         if len(taken[name]) != 4 * shape[0] * shape[1]:
-            raise RuleFileError(
-                f"{place} has {len(taken[name])} bytes for {shape} float32. {_MEND}"
-            )
+            raise RuleFileError(f"{place} has {len(taken[name])} bytes for {shape} float32. {_FIX}")
         if not np.isfinite(np.frombuffer(taken[name], dtype="<f4")).all():
             raise RuleFileError(f"{place} holds NaN or inf; every number must be finite.")
     return taken
@@ -219,7 +216,7 @@ def _check_interface(
         if have.get(name) != want.get(name):
             raise RuleFileError(
                 f"{place} {name[:40]!r} is {have.get(name, 'missing')}; the header asks for "
-                f"{want.get(name, 'no such thing')}. {_MEND}"
+                f"{want.get(name, 'no such thing')}. {_FIX}"
             )
 
 

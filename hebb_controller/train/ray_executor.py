@@ -59,7 +59,7 @@ def ray_cluster(address: str) -> ExecutorFactory:
             reason = str(error).partition("\n")[0]
             raise TrainingError(
                 f"ray:{address}: no Ray cluster answers: {reason.rstrip('.')}. "
-                f"Mend: start one with 'ray start --head', or use --cluster local."
+                f"Fix: start one with 'ray start --head', or use --cluster local."
             ) from error
         if on_main:
             signal.signal(signal.SIGTERM, kept)  # Ray has put its own there
@@ -139,7 +139,7 @@ def _translated(error: BaseException) -> BaseException:
         missing = text.strip().rpartition("\n")[2]
         translated = TrainingError(
             f"a Ray worker cannot load what it should run: {missing}. "
-            f"Mend: install the same hebb_controller, with the extras sim and ray, on every node."
+            f"Fix: install the same hebb_controller, with the extras sim and ray, on every node."
         )
     else:
         return error

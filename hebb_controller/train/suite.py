@@ -117,7 +117,7 @@ def _factory(text: str) -> Callable[[RobotSpec], Controller]:
         factory: Callable[[RobotSpec], Controller] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise HebbError(
-            f"{text}: {error}. Mend: give package.module:factory, importable from here, or the path "
+            f"{text}: {error}. Fix: give package.module:factory, importable from here, or the path "
             "of a rule file."
         ) from error
     return factory

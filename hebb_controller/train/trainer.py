@@ -267,11 +267,11 @@ class Trainer(Generic[C]):
             yield
         except OSError as error:
             if (self._directory / CHECKPOINT_NAME).is_file():
-                mend = "What its checkpoint holds is safe: mend this, and add --resume."
+                fix = "What its checkpoint holds is safe: fix this, and add --resume."
             else:
-                mend = "Mend this, or name another --out."
+                fix = "Fix this, or name another --out."
             raise TrainingError(
-                f"{self._directory}: cannot be written to: {error.strerror}. {mend}"
+                f"{self._directory}: cannot be written to: {error.strerror}. {fix}"
             ) from error
 
     def _save(self) -> None:

@@ -41,7 +41,7 @@ class Diagnosis:
     @property
     def failed(self):
         return {
-            f["check"]: f"{f['detail']}; {f['mend']}" for f in self.findings if f["level"] == "FAIL"
+            f["check"]: f"{f['detail']}; {f['fix']}" for f in self.findings if f["level"] == "FAIL"
         }
 
 

@@ -210,7 +210,7 @@ def test_a_missing_extra_is_one_line_that_says_what_to_install(hebb, rule, monke
     code, _, errors = hebb("evaluate", rule)
     assert code == 2
     assert errors == (
-        "error: pybullet is not installed. Mend: pip install '.[sim]' in a checkout of hebb_controller\n"
+        "error: pybullet is not installed. Fix: pip install '.[sim]' in a checkout of hebb_controller\n"
     )
 
 

@@ -58,7 +58,7 @@ def only_bad(found):
     """Return the one finding that is not ok."""
     bad = [finding for finding in found if finding.level is not Level.OK]
     assert len(bad) == 1, bad
-    assert bad[0].mend
+    assert bad[0].fix
     return bad[0]
 
 
@@ -224,7 +224,7 @@ def test_positions_that_cannot_be_are_found_with_a_guess_why(case):
     bad = only_bad(findings([joints(at, position=position) for at in arrivals()]))
     assert (bad.check, bad.level) == ("joint position", level)
     assert words in bad.detail
-    assert guess in bad.mend
+    assert guess in bad.fix
 
 
 def swinging(*, scale=1.0, unit=1.0):
@@ -297,7 +297,7 @@ def test_orientations_are_unit_and_upright(case):
     bad = only_bad(findings(None, [imu(at, q=q, force=(0, 0, 0)) for at in arrivals()]))
     assert (bad.check, bad.level) == (check, level)
     assert words in bad.detail
-    assert guess in bad.mend
+    assert guess in bad.fix
 
 
 def test_a_heading_is_no_tilt():

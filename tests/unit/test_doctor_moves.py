@@ -116,7 +116,7 @@ def test_what_is_unexpected_damps_for_good(case):
     (bad,) = bench.findings
     assert (bad.check, bad.level) == ("move", Level.FAIL)
     assert words in bad.detail
-    assert bad.mend
+    assert bad.fix
     assert {bench.step().mode for _ in range(3)} == {Mode.DAMP}
     # It ends early: by the time that a joint has read the wrong thing, little has been asked of it.
     assert abs(bench.targets - START).max() < 0.1

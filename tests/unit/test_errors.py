@@ -32,7 +32,7 @@ def test_a_missing_extra_says_what_to_install():
     message = str(MissingExtraError("torch", "train"))
     assert (
         message
-        == "torch is not installed. Mend: pip install '.[train]' in a checkout of hebb_controller"
+        == "torch is not installed. Fix: pip install '.[train]' in a checkout of hebb_controller"
     )
 
 

@@ -31,7 +31,7 @@ def test_a_priority_that_is_not_permitted_says_what_to_do(monkeypatch):
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
     granted, said = scheduling.prepare_thread(50, -1)
     assert not granted
-    assert said.startswith("not SCHED_FIFO 50: Operation not permitted. Mend: ")
+    assert said.startswith("not SCHED_FIFO 50: Operation not permitted. Fix: ")
     assert "limits.conf" in said
 
 

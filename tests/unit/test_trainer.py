@@ -217,7 +217,7 @@ def test_a_directory_that_holds_a_run_is_not_overwritten(tmp_path, robot_file):
 def test_a_run_whose_first_checkpoint_was_not_written_is_begun_anew(tmp_path, robot_file):
     whole = train(tmp_path / "whole", robot_file)
     (tmp_path / "run" / f".{NAME}.partial").mkdir(parents=True)
-    with pytest.raises(TrainingError, match="Mend this, or name another --out") as told:
+    with pytest.raises(TrainingError, match="Fix this, or name another --out") as told:
         train(tmp_path / "run", robot_file)
     assert "checkpoint" not in str(told.value)
     assert len(log(tmp_path / "run")) == 1
