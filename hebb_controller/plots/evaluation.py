@@ -1,4 +1,4 @@
-"""Controllers compared in scenarios: a panel for each, a colour per controller."""
+"""Controllers compared in scenarios: a panel per scenario, a colour per controller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ COLUMNS = 3  # panels side by side, at most
 def speed_around_damage(cells: Sequence[Cell], path: Path) -> None:
     """Draw the speed from 3 s before the damage on: a panel per scenario, a colour per controller.
 
-    The band holds the middle half of the episodes; thick is the mean, thin each training seed.
+    The band holds the middle half of the episodes; the thick line is the mean, thin lines are
+    training seeds.
     """
     figure, panels = _panels([cell.scenario for cell in cells])
     for name, axes in panels.items():
@@ -40,8 +41,8 @@ def speed_around_lesion(
     """Draw the speed around a lesion of the weights.
 
     Args:
-        traces: what was zeroed -> per episode a trace as ``metrics.speed_trace`` returns it.
-        lesion: how long it lasted, s.
+        traces: what was zeroed -> one trace per episode, as ``metrics.speed_trace`` returns it.
+        lesion: duration of the lesion, s.
         path: PNG to write.
     """
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
@@ -53,7 +54,7 @@ def speed_around_lesion(
 
 
 def retained_by_kind(rows: Sequence[Row], path: Path) -> None:
-    """Draw retained speed with its interval, a line per scenario, and a dot for each training seed.
+    """Draw retained speed with its interval, a row per scenario, and a bar per training seed.
 
     A controller too slow before the damage to retain anything gets a cross at 0.
     """
@@ -70,7 +71,7 @@ def retained_by_kind(rows: Sequence[Row], path: Path) -> None:
         )
         if isinstance(kept, float):
             axes.plot(kept, y, "o", color=f"C{number}", ms=5)
-            if isinstance(low, float) and isinstance(high, float):  # enough of them walk on
+            if isinstance(low, float) and isinstance(high, float):  # enough of them kept walking
                 axes.plot([low, high], [y, y], color=f"C{number}", lw=1.5)
         else:
             axes.plot(0.0, y, "x", color=f"C{number}", ms=5)
@@ -89,7 +90,7 @@ def retained_by_kind(rows: Sequence[Row], path: Path) -> None:
 
 
 def recovery_curves(cells: Sequence[Cell], path: Path) -> None:
-    """Draw the share that has not recovered yet over the time since the damage (Kaplan–Meier)."""
+    """Draw the share not yet recovered over the time since the damage (Kaplan–Meier)."""
     figure, panels = _panels([cell.scenario for cell in cells])
     for name, axes in panels.items():
         here = [cell for cell in cells if cell.scenario == name]

@@ -1,4 +1,4 @@
-"""How a figure and a film get into a file."""
+"""Writing figures and films to files."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def save_film(frames: Iterable[Image.Image], interval: float, path: Path) -> Non
     """Write an animated GIF.
 
     Args:
-        frames: at least one; each is taken when it is needed, since together they are large.
-        interval: from one to the next, s.
+        frames: at least one; quantized one by one, since together they are large.
+        interval: time between frames, s.
         path: GIF to write.
 
     Raises:

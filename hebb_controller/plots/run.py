@@ -1,4 +1,4 @@
-"""A run, as ``hebb demo`` shows it: speed and weights over time, and a film of the robot."""
+"""A run as ``hebb demo`` shows it: speed and weights over time, and a film of the robot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Run(Protocol):
     norm: list[tuple[float, ...]]
 
     def speed(self, start: float, stop: float) -> float:
-        """Return the mean speed along the initial heading between two moments, m/s."""
+        """Return the mean speed along the initial heading between two times, m/s."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""How long a tick takes, as ``hebb bench runtime`` measures it."""
+"""How long a tick takes, as measured by ``hebb bench runtime``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def runtime_scaling(rows: Sequence[NetTimings], path: Path) -> None:
     """Draw how the time of a tick grows with the number of synapses.
 
     Args:
-        rows: from small networks to large ones.
+        rows: timings, from small networks to large ones.
         path: PNG to write.
     """
     figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")

@@ -58,11 +58,11 @@ def coefficient_plot(named: Mapping[str, Mapping[int, Array]], path: Path) -> No
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The way of a network's weights through one episode.
+    """The path of a network's weights through one episode.
 
     Attributes:
-        damage: as text; ``none``.
-        weights: (rows, n) every few ticks.
+        damage: the damage as text; ``none`` for no damage.
+        weights: (rows, n) weights every few ticks.
         onset: row at which the damage came; may lie beyond the end.
     """
 
@@ -72,7 +72,7 @@ class Trajectory:
 
 
 def principal_plane(rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return mean (n,), the first two principal directions (2, n), and their shares of the variance.
+    """Return the mean (n,), first two principal directions (2, n) and their shares of the variance.
 
     Args:
         rows: (m, n), m ≥ 2.
@@ -87,7 +87,7 @@ def principal_plane(rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArra
 def weight_planes(panels: Mapping[str, Sequence[Trajectory]], path: Path) -> None:
     """Draw weight trajectories, a panel per rule in the plane of its own first two components.
 
-    A dot is the start, a triangle the damage, a square the end; each damage has its colour.
+    A dot marks the start, a triangle the damage, a square the end; each trajectory has its colour.
     """
     figure, axes = plt.subplots(
         1, len(panels), squeeze=False, figsize=(5.0 * len(panels), 4.8), layout="constrained"
@@ -134,7 +134,7 @@ def weight_film(frames: Sequence[Frame], bound: float, path: Path) -> None:
 
     Args:
         frames: at least one, evenly spaced.
-        bound: the weight of full colour: red above 0, blue below.
+        bound: weight at which the colour is full: red above 0, blue below.
         path: GIF to write.
     """
     interval = frames[1].time - frames[0].time if len(frames) > 1 else 1.0
@@ -142,7 +142,7 @@ def weight_film(frames: Sequence[Frame], bound: float, path: Path) -> None:
 
 
 def _compose(frame: Frame, bound: float) -> Image.Image:
-    """Return the picture of one moment: the robot left, the matrices in a column on the right."""
+    """Return the picture of one frame: the robot left, the matrices in a column on the right."""
     height, width = frame.robot.shape[:2]
     title = 14
     widest = max(layer.shape[1] for layer in frame.layers)
