@@ -1,1 +1,1 @@
-"""Evolving rules. Knows no simulator: it is given a function that runs an episode."""
+"""Evolving rules. Independent of the simulator: the function that runs an episode is passed in."""

@@ -1,8 +1,8 @@
-"""Is it adaptation? One episode is played under every control, and the differences are reported.
+"""Is it adaptation? Plays one episode under every control and reports the differences.
 
-Freezing an undamaged walker may cost speed, too, so what freezing costs a damaged one proves nothing by
-itself: the interaction of the two does. And what was learned after the damage is frozen, taken away,
-or exchanged for what was learned for another leg.
+Freezing may slow an undamaged walker too, so the cost of freezing a damaged one proves nothing by
+itself; the interaction of the two does. What was learned after the damage is also frozen, removed,
+or replaced by what was learned for another leg.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .metrics import RECOVERY_WINDOW, STANDS, final_speed, speed_between
 from .suite import Contender, Share, shares
 from .task import C, Evaluate
 
-LATER = 3.0  # s after the damage, when weights have adapted if they ever do
+LATER = 3.0  # s after the damage, by when weights have adapted if they ever will
 ARMS = (
     "damaged",
     "damaged_frozen",
@@ -38,14 +38,14 @@ EPISODES_PER_SHARE = 2
 
 @dataclass(frozen=True)
 class ControlTrial(Generic[C]):
-    """An episode with a damage, and its relatives.
+    """An episode with damage, and its controls.
 
     Attributes:
-        damaged: what happens in it.
+        damaged: condition with the damage.
         whole: the same without the damage.
-        other: the same with the damage on another leg; None where there is no such thing.
-        onset: of the damage, s.
-        seed: of the pose and the initial weights, in all of them.
+        other: the same with the damage on another leg; None where that does not exist.
+        onset: time of the damage, s.
+        seed: seed of the pose and the initial weights in all three.
     """
 
     damaged: C
@@ -58,17 +58,17 @@ class ControlTrial(Generic[C]):
 def run_controls(
     controller: Controller, trial: ControlTrial[C], evaluate: Evaluate[C]
 ) -> dict[str, EpisodeRecord]:
-    """Return the record of the episode under every control that applies, by name.
+    """Return the record of the episode under every applicable control, by name.
 
-    ``damaged``, ``damaged_frozen``, ``whole``, ``whole_frozen``: the 2×2, frozen at the onset.
-    ``freeze``, ``restore``, ``transplant``: done to a damaged robot ``LATER`` after the onset, the last
-    one only where the donor was still walking then. ``lesion``: the second layer of a whole robot, at
-    the onset; only of networks that say where it lies.
+    ``damaged``, ``damaged_frozen``, ``whole``, ``whole_frozen``: the 2×2 design, frozen at the
+    onset. ``freeze``, ``restore``, ``transplant``: applied to a damaged robot ``LATER`` after the
+    onset; ``transplant`` only if the donor was still walking then. ``lesion``: applied to the
+    second layer of a whole robot at the onset, only for networks that expose that layer.
 
     Args:
-        controller: is left as it was.
+        controller: left as it was.
         trial: the episode.
-        evaluate: runs it.
+        evaluate: runs an episode.
     """
     period = controller.interface.period
     at, later = round(trial.onset / period), round((trial.onset + LATER) / period)
@@ -107,7 +107,7 @@ def run_controls(
 def control_shares(
     contender: Contender, trials: Sequence[ControlTrial[C]], evaluate: Evaluate[C]
 ) -> list[Share[ControlTrial[C], C]]:
-    """Return the shares of all training seeds of a contender, one seed after the other."""
+    """Return the shares of all training seeds of a contender, seed by seed."""
     return [
         share
         for factory in contender.factories
@@ -124,11 +124,10 @@ def run_control_share(share: Share[ControlTrial[C], C]) -> FloatArray:
 
 
 def speeds(records: Mapping[str, EpisodeRecord], onset: float) -> FloatArray:
-    """Return (arms, 3) per arm v∞, the mean over 1.5 s from ``LATER`` on, and over the last 1.5 s, m/s.
+    """Return (arms, 3) speeds, m/s: v∞, and means over 1.5 s from ``LATER`` on and at the end.
 
-    Time lost by a fall is standing still; after one, v∞ and the last are 0. Arms that were not played
-    are nan, and so are those that begin ``LATER``, or the lesion, if the robot that they begin with
-    had fallen by then.
+    Time lost to a fall counts as standing still; after a fall, v∞ and the last speed are 0. An arm
+    is nan if it was not played, or if the robot had already fallen when its intervention began.
     """
     up = {
         base: records[base].ticks * records[base].period > moment
@@ -154,7 +153,7 @@ BASE: Mapping[str, str] = {
     "transplant": "damaged",
     "lesion": "whole",
 }
-"""With what each intervention is compared: the same episodes without it."""
+"""Baseline of each intervention: the same episodes without it."""
 
 
 @dataclass(frozen=True)
@@ -168,12 +167,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Kept:
-    """What an intervention leaves of the speed.
+    """The share of the speed that an intervention leaves.
 
     Attributes:
-        episodes: in which it was played.
-        soon: from ``LATER`` after the damage on, over 1.5 s; None where there is no speed to keep.
-        late: over the last 1.5 s.
+        episodes: number in which it was played.
+        soon: share over 1.5 s from ``LATER`` after the damage; None if there is no speed to keep.
+        late: share over the last 1.5 s; likewise.
     """
 
     episodes: int
@@ -183,17 +182,17 @@ class Kept:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What the controls say of one contender in one scenario.
+    """What the controls show for one contender in one scenario.
 
     Attributes:
-        scenario: its name.
-        controller: the contender's name.
-        episodes: under each control.
-        speed_after: v∞ in the 2×2, by the name of the arm, m/s.
-        freezing: what freezing costs a damaged robot, m/s.
-        interaction: what it costs a damaged robot beyond what it costs a whole one, m/s. Where every
-            damaged robot falls it says something about the whole ones alone: look at both.
-        interventions: by the name of the arm.
+        scenario: name of the scenario.
+        controller: name of the contender.
+        episodes: number under each control.
+        speed_after: v∞ in the 2×2 design by arm name, m/s.
+        freezing: cost of freezing a damaged robot, m/s.
+        interaction: that cost beyond the cost of freezing a whole robot, m/s. Where every damaged
+            robot falls it reflects the whole ones alone: look at both.
+        interventions: share of the speed kept, by arm name.
     """
 
     scenario: str
@@ -208,12 +207,12 @@ class Adaptation:
 def adaptation(
     scenario: str, controller: str, seeds: Sequence[FloatArray], rng: np.random.Generator
 ) -> Adaptation:
-    """Return what the controls say.
+    """Return what the controls show for one contender in one scenario.
 
     Args:
-        scenario: its name.
-        controller: the contender's name.
-        seeds: per training seed (episodes, arms, 3), as :func:`run_control_share` returns.
+        scenario: name of the scenario.
+        controller: name of the contender.
+        seeds: (episodes, arms, 3) per training seed, as :func:`run_control_share` returns.
         rng: for the bootstrap.
     """
     from .statistics import bootstrap_means, percentile_interval

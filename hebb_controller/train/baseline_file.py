@@ -1,7 +1,7 @@
-"""Baselines in memory and in a file: their header, their tensors, and what is checked of them.
+"""Baselines in memory and on disk: header, tensors, and their validation.
 
-A baseline is kept in one ``.baseline.safetensors`` file: float32 tensors, and one JSON document under
-the header's key ``hebb_baseline``, which is :class:`BaselineHeader`. Nothing in it is executable.
+A baseline is one ``.baseline.safetensors`` file: float32 tensors, and a JSON document under the
+header key ``hebb_baseline``, described by :class:`BaselineHeader`. Nothing in it is executable.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LAYOUT = Layout(
     dtypes={"F32": "<f4"},
 )
 BASELINE_KINDS = ("stacked", "gru")
-FRAMES = 5  # that a stacked network sees
+FRAMES = 5  # observations that a stacked network sees
 MAX_FRAMES = 32
 
 
@@ -42,11 +42,11 @@ class BaselineHeader:
     Attributes:
         format_version: version of this layout: 1.
         kind: one of ``BASELINE_KINDS``.
-        layer_sizes: neurons per layer; first one observation, last the action.
-        frames: observations that the network sees at once, the newest first; 1 for a GRU.
+        layer_sizes: neurons per layer, from one observation to the action.
+        frames: observations that the network sees at once, newest first; 1 for a GRU.
         tick_period: s.
         contract: what the network expects of the robot.
-        provenance: where it comes from; free JSON.
+        provenance: origin of the network; free-form JSON.
         license: SPDX identifier.
     """
 
@@ -62,7 +62,7 @@ class BaselineHeader:
 
 @dataclass(frozen=True)
 class Axis:
-    """One side of a tensor: the neurons of a layer, ``times`` in a row; a single row for None."""
+    """One dimension of a tensor: a layer's neurons, repeated ``times``; of length 1 for None."""
 
     layer: int | None
     times: int = 1
@@ -73,14 +73,14 @@ class Axis:
 
 
 def axes(kind: str, n_layers: int, frames: int) -> Mapping[str, tuple[Axis, Axis]]:
-    """Return the tensors of a kind: name -> (rows, columns).
+    """Return the (rows, columns) axes of a kind's tensors by name.
 
     Args:
         kind: one of ``BASELINE_KINDS``.
         n_layers: layers of neurons.
         frames: observations that the network sees at once.
     """
-    if kind == "gru":  # the gates in a row: update, reset, candidate
+    if kind == "gru":  # gates concatenated: update, reset, candidate
         return {
             "input": (Axis(1, 3), Axis(0)),
             "recurrent": (Axis(1, 3), Axis(1)),
@@ -104,17 +104,17 @@ class Baseline:
 
     @property
     def n_parameters(self) -> int:
-        """Number of evolved numbers, counting both of a pair that is tied by symmetry."""
+        """Number of parameters; a pair tied by symmetry counts as two."""
         return sum(tensor.size for tensor in self.tensors.values())
 
 
 def make_baseline(
     header: BaselineHeader, tensors: Mapping[str, Array], *, where: str = "baseline"
 ) -> Baseline:
-    """Return a baseline after checking every field and tensor of it.
+    """Return a baseline after checking its every field and tensor.
 
     Raises:
-        RuleFileError: something is missing, unknown, of a wrong shape or not finite.
+        RuleFileError: something is missing, unknown, of the wrong shape or not finite.
     """
     if header.kind not in BASELINE_KINDS:
         raise RuleFileError(
@@ -126,7 +126,7 @@ def make_baseline(
         raise RuleFileError(f"{where}: frames is {header.frames}; it must be 1 to {most}.")
     if header.kind == "gru" and len(header.layer_sizes) != 3:
         raise RuleFileError(
-            f"{where}: a GRU has three layers of neurons, layer_sizes another number."
+            f"{where}: layer_sizes must have three entries: a GRU has three layers of neurons."
         )
     wanted = axes(header.kind, len(header.layer_sizes), header.frames)
     if tensors.keys() != wanted.keys():
@@ -140,13 +140,13 @@ def make_baseline(
             raise RuleFileError(
                 f"{where}: {name} is {tensor.dtype} {tensor.shape}; it must be float32 {shape}."
             )
-        if not (np.abs(tensor) <= MAX_NUMBER).all():  # NaN, too
+        if not (np.abs(tensor) <= MAX_NUMBER).all():  # catches NaN too
             raise RuleFileError(f"{where}: {name} must be finite, and within ±{MAX_NUMBER:g}.")
     return Baseline(header, MappingProxyType({name: tensors[name] for name in wanted}))
 
 
 def save_baseline(baseline: Baseline, path: str | Path) -> None:
-    """Write a baseline file; it appears whole or not at all.
+    """Write a baseline file atomically.
 
     Raises:
         RuleFileError: the name does not end in ``.baseline.safetensors``, or writing failed.
@@ -171,7 +171,7 @@ def load_baseline(path: str | Path) -> Baseline:
 
 
 def header_as_rule(header: BaselineHeader) -> RuleHeader:
-    """Return the header of a static rule with the same wiring, which the same checks are made of."""
+    """Return the header of a static rule with the same wiring, so that the same checks apply."""
     return RuleHeader(
         format_version=header.format_version,
         kind="static",

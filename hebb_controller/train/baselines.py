@@ -1,10 +1,10 @@
-"""What plasticity is compared with: a static network that sees five observations at once, and a GRU.
+"""Baselines for plasticity: a static network that sees five observations at once, and a GRU.
 
 They run behind the same ``Runtime`` protocol as a rule, are evolved by the same code from the same
-observations, and may be their own mirror image like a rule. A static network with one observation needs
-nothing of this: it is the rule kind ``static`` with an evolved start. With the 46 observations and 12
-actions of ``hebb train``, the numbers that are evolved, and how many of them are free where the network
-is its own mirror image:
+observations, and may be mirror-symmetric like a rule. A static network with one observation is not
+here: it is the rule kind ``static`` with an evolved start. Parameter counts with the 46
+observations and 12 actions of ``hebb train``, and how many are free if the network is
+mirror-symmetric:
 
 | network | neurons | parameters | free |
 |---|---|---|---|
@@ -30,10 +30,10 @@ from .baseline_file import Baseline, header_as_rule
 
 
 class FixedRuntime:
-    """What the runtimes of baselines share; see :class:`~hebb_controller.runtime.base.Runtime`.
+    """Base of the baseline runtimes; see :class:`~hebb_controller.runtime.base.Runtime`.
 
-    The weights are part of the state, so that they can be damaged and restored like a rule's; the gain
-    of the plasticity is there for the protocol, and does nothing.
+    The weights are part of the state, so they can be damaged and restored like a rule's. The
+    plasticity gain is there for the protocol and has no effect.
 
     Args:
         baseline: a validated baseline.
@@ -55,11 +55,11 @@ class FixedRuntime:
 
     @property
     def layers(self) -> list[Array]:
-        """The live weights per tensor, (n_out, n_in): views, to be read only."""
+        """The live weights per tensor, (n_out, n_in): views; do not write to them."""
         return list(self._tensors.values())
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Start a run: take the evolved weights, forget everything else."""
+        """Start a run: load the evolved weights and clear everything else."""
         self._weights[:] = self._evolved
         self._memory.fill(0.0)
         self._tick = 0
@@ -71,7 +71,7 @@ class FixedRuntime:
             observation: (n_observation,) dimensionless.
 
         Raises:
-            ShapeError: the observation has another length than the first layer.
+            ShapeError: the observation and the first layer differ in length.
         """
         if observation.shape != (self._sizes[0],):
             raise ShapeError(
@@ -95,10 +95,10 @@ class FixedRuntime:
         }
 
     def restore(self, state: State) -> None:
-        """Take a state that :attr:`state` returned.
+        """Restore a state that :attr:`state` returned.
 
         Raises:
-            ShapeError: an array is missing or of another size; nothing is changed then.
+            ShapeError: an array is missing or of another shape; nothing has been changed.
         """
         own = {"weights": self._weights, "memory": self._memory, "tick": np.array(0)}
         for name, array in own.items():
@@ -110,10 +110,10 @@ class FixedRuntime:
 
 
 class StackedRuntime(FixedRuntime):
-    """Runs a static network that sees its last observations, the newest first.
+    """Runs a static network that sees its last observations, newest first.
 
-    Before there are enough of them the first one stands for those that are missing, as if the robot had
-    stood still.
+    Until there are enough of them, the first one fills in for those that are missing, as if the
+    robot had stood still.
     """
 
     def __init__(self, baseline: Baseline) -> None:
@@ -144,7 +144,7 @@ class GruRuntime(FixedRuntime):
         n = tanh(W_n o + r ∘ (U_n h) + b_n)
         h ← (1 − z) ∘ n + z ∘ h
 
-    Source: Cho et al. 2014 (arXiv 1406.1078), with r applied behind U_n as in cuDNN and torch.
+    Source: Cho et al. 2014 (arXiv 1406.1078), with r applied after U_n as in cuDNN and torch.
     """
 
     def __init__(self, baseline: Baseline) -> None:
@@ -165,9 +165,7 @@ class GruRuntime(FixedRuntime):
             np.dot(self._tensors["recurrent"], h, out=recurrent)
             np.add(gates, self._bias, out=gates)
             np.add(both, recurrent[: 2 * n], out=both)
-            np.multiply(
-                both, np.float32(0.5), out=both
-            )  # σ(x) = (1 + tanh(x/2))/2 overflows nowhere
+            np.multiply(both, np.float32(0.5), out=both)  # σ(x) = (1 + tanh(x/2))/2 never overflows
             np.tanh(both, out=both)
             np.multiply(both, np.float32(0.5), out=both)
             np.add(both, np.float32(0.5), out=both)
@@ -182,12 +180,12 @@ class GruRuntime(FixedRuntime):
 
 
 def baseline_runtime(baseline: Baseline) -> FixedRuntime:
-    """Return a runtime of a baseline, whatever its kind."""
+    """Return a runtime for a baseline of any kind."""
     return (GruRuntime if baseline.header.kind == "gru" else StackedRuntime)(baseline)
 
 
 def baseline_controller(baseline: Baseline, robot: RobotSpec) -> Controller:
-    """Return a controller that runs a baseline on a robot, wired as a rule is.
+    """Return a controller that runs a baseline on a robot, wired like a rule.
 
     Raises:
         ContractError: the baseline does not fit this robot.

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on as if it had not stopped; no pickle."""
+"""Checkpoints: everything a run needs to resume as if it had never stopped; no pickle."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ NAME = "checkpoint.safetensors"
 def save_checkpoint(
     directory: Path, arrays: dict[str, npt.NDArray[np.float32]], document: dict[str, Json]
 ) -> None:
-    """Write a checkpoint; it appears whole or not at all.
+    """Write a checkpoint atomically.
 
     Args:
-        directory: of the run.
-        arrays: what :meth:`Evolution.arrays` returned.
+        directory: directory of the run.
+        arrays: as returned by :meth:`Evolution.arrays`.
         document: everything else, as JSON.
 
     Raises:
-        OSError: it cannot be written; the one before stays.
+        OSError: it cannot be written; the previous one remains.
     """
     metadata = {"checkpoint": json.dumps(document, sort_keys=True)}
     data = safetensors.numpy.save(arrays, metadata=metadata)

@@ -1,7 +1,7 @@
-"""What is done to a running network, tick by tick, to find out what its weights are good for.
+"""Interventions on a running network, tick by tick, that show what its weights contribute.
 
-:class:`Intervened` wraps anything with the Runtime protocol and carries out interventions at their
-ticks. :func:`scrambled` rules are controls of another sort: evolution's work, undone.
+:class:`Intervened` wraps any Runtime and carries out interventions at their ticks.
+:func:`scrambled` rules are another kind of control: they undo the work of evolution.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ NOT_LEARNED = ("tick", "initial", "trace")
 
 
 def learned(state: State) -> State:
-    """Return the part of a state that a run has learned: its weights, or the memory of a recurrent net.
+    """Return the learned part of a state: the weights, or the memory of a recurrent network.
 
-    What is left out are the clock, the start that weights decay towards, and traces of the last ticks.
+    The clock, the initial weights that decay leads back to, and the traces of recent ticks are left
+    out.
     """
     return {name: array for name, array in state.items() if name not in NOT_LEARNED}
 
 
 class Intervention(Protocol):
-    """Something that is done to a network before some of its ticks."""
+    """Something done to a network before some of its ticks."""
 
     def __call__(self, runtime: Runtime, tick: int, kept: dict[str, State]) -> None:
-        """Do it if this is the moment.
+        """Intervene if this is the tick.
 
         Args:
             runtime: the network.
-            tick: that is about to be run, from 0.
-            kept: what interventions have kept of it, by name.
+            tick: number of the tick about to run, from 0.
+            kept: what interventions have kept so far, by name.
         """
         ...
 
@@ -53,7 +54,7 @@ class Freeze:
     at: int
 
     def __call__(self, runtime: Runtime, tick: int, kept: dict[str, State]) -> None:
-        """Do it if this is the moment."""
+        """Intervene if this is the tick."""
         if tick == self.at:
             runtime.plasticity_gain = 0.0
 
@@ -66,34 +67,34 @@ class Keep:
     name: str
 
     def __call__(self, runtime: Runtime, tick: int, kept: dict[str, State]) -> None:
-        """Do it if this is the moment."""
+        """Intervene if this is the tick."""
         if tick == self.at:
             kept[self.name] = learned(runtime.state)
 
 
 @dataclass(frozen=True)
 class Put:
-    """Puts in at a tick what was kept under a name; all else goes on as it was."""
+    """Puts back, at a tick, what was kept under a name; the rest of the state is untouched."""
 
     at: int
     name: str
 
     def __call__(self, runtime: Runtime, tick: int, kept: dict[str, State]) -> None:
-        """Do it if this is the moment."""
+        """Intervene if this is the tick."""
         if tick == self.at:
             runtime.restore({**runtime.state, **kept[self.name]})
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """Zeroes a stretch of the weights before each of so many ticks; then they are left to regrow."""
+    """Zeroes a range of the weights before each of ``ticks`` ticks, then leaves them to regrow."""
 
     at: int
     part: tuple[int, int]
     ticks: int = LESION_TICKS
 
     def __call__(self, runtime: Runtime, tick: int, kept: dict[str, State]) -> None:
-        """Do it if this is the moment."""
+        """Intervene if this is one of the ticks."""
         if self.at <= tick < self.at + self.ticks:
             state = runtime.state
             weights = state["weights"].copy()
@@ -102,12 +103,12 @@ class Lesion:
 
 
 class Intervened:
-    """A runtime to which something is done on the way; see :class:`~..runtime.base.Runtime`.
+    """A runtime with interventions on the way; see :class:`~..runtime.base.Runtime`.
 
     Args:
-        runtime: the network; its plasticity gain at this moment returns with every reset.
+        runtime: the network; every reset restores its present plasticity gain.
         interventions: carried out in this order.
-        kept: what :class:`Put` finds besides what was kept on the way.
+        kept: what :class:`Put` finds in addition to what is kept on the way.
     """
 
     def __init__(
@@ -134,14 +135,14 @@ class Intervened:
         self._runtime.plasticity_gain = gain
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Start a run, with everything still to be done."""
+        """Start a run with all interventions still to come."""
         self._runtime.plasticity_gain = self._gain
         self._runtime.reset(rng)
         self._tick = 0
         self.kept = dict(self._given)
 
     def step(self, observation: Array) -> Array:
-        """Return the action, after doing what is due at this tick."""
+        """Return the action, after the interventions due at this tick."""
         for intervention in self._interventions:
             intervention(self._runtime, self._tick, self.kept)
         self._tick += 1
@@ -153,12 +154,12 @@ class Intervened:
         return self._runtime.state
 
     def restore(self, state: State) -> None:
-        """Take a state that :attr:`state` returned."""
+        """Restore a state that :attr:`state` returned."""
         self._runtime.restore(state)
 
 
 def second_layer(runtime: Runtime) -> tuple[int, int] | None:
-    """Return where the second layer lies in the state's weights, for runtimes with ``layers``."""
+    """Return the (start, stop) of the second layer in the state's weights; None if not exposed."""
     layers: Sequence[Array] = getattr(runtime, "layers", ())
     if len(layers) < 2:
         return None
@@ -167,13 +168,13 @@ def second_layer(runtime: Runtime) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class Scrambled:
-    """Makes a controller from a rule file whose coefficients mean nothing any more.
+    """Makes a controller from a rule file with its coefficients scrambled.
 
     Attributes:
-        path: the rule file.
+        path: path of the rule file.
         robot: name of the robot spec.
         how: ``random`` or ``shuffled``; see :func:`scrambled`.
-        seed: of the randomness.
+        seed: seed of the randomness.
         plasticity_gain: factor on every weight change.
     """
 
@@ -192,7 +193,7 @@ class Scrambled:
 
 
 def scrambled(rule: Rule, how: str, rng: np.random.Generator) -> Rule:
-    """Return a rule with the same sizes of coefficients and none of their structure.
+    """Return a rule whose coefficients keep their magnitudes but lose their structure.
 
     An evolved start is kept: it is not a coefficient.
 
@@ -200,13 +201,15 @@ def scrambled(rule: Rule, how: str, rng: np.random.Generator) -> Rule:
         rule: a plastic rule.
         how: ``shuffled`` permutes each tensor; ``random`` draws it from a normal distribution with
             the tensor's mean and standard deviation.
-        rng: draws.
+        rng: source of randomness.
 
     Raises:
         HebbError: the rule is static, or ``how`` is neither.
     """
     if how not in ("random", "shuffled") or rule.header.kind == "static":
-        raise HebbError(f"'{how}' of a {rule.header.kind} rule: random or shuffled, and plastic.")
+        raise HebbError(
+            f"'{how}' of a {rule.header.kind} rule: use random or shuffled, of a plastic rule."
+        )
 
     def anew(name: str, tensor: Array) -> Array:
         if name == "initial":

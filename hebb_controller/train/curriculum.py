@@ -1,4 +1,4 @@
-"""The stages of a run: each lasts for a number of generations, or until something has been learned."""
+"""The stages of a run: each lasts a number of generations, or until something has been learned."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from .metrics import RewardSpec
 
 PROOF = 5
-"""Generations over which what has been learned is averaged."""
+"""Generations over which a stage's worst fitness is averaged."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a run; the next one begins as soon as either end is reached.
+    """A part of a run; it ends at ``generations`` or ``mark``, whichever is reached first.
 
     Attributes:
         reward: what is rewarded.
-        generations: how many it lasts; None for no such end.
-        mark: what the mean of the population must have earned in its worst condition, averaged over
-            the last ``PROOF`` generations; None for no such end.
-        settles: whether the population's standard deviation and the step decay.
+        generations: number of generations; None for no limit.
+        mark: fitness to reach: that of the population's mean in its worst condition, averaged over
+            the last ``PROOF`` generations; None for no mark.
+        settles: whether the population's standard deviation and the step size decay.
     """
 
     reward: RewardSpec
@@ -33,11 +33,11 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-        stage: counted from 0.
-        generations: done in this stage.
-        settled: generations, of all stages, in which the population has been settling.
-        worst: the mean's fitness in its worst condition, in the last generations of this stage, at most
-            ``PROOF``.
+        stage: number of the stage, from 0.
+        generations: completed in this stage.
+        settled: generations, over all stages, in which the population settled.
+        worst: the mean's fitness in its worst condition, for up to the last ``PROOF`` generations
+            of this stage.
     """
 
     stage: int = 0
@@ -46,11 +46,11 @@ class Progress:
     worst: tuple[float, ...] = ()
 
     def tell(self, stages: tuple[Stage, ...], worst: float) -> None:
-        """Count a generation; go on to the next stage if this one has come to its end.
+        """Count a generation, and enter the next stage if this one has ended.
 
         Args:
-            stages: of the run.
-            worst: the lowest of the mean's fitness by condition.
+            stages: all stages of the run.
+            worst: the mean's lowest fitness over the conditions.
         """
         stage = stages[self.stage]
         self.generations += 1

@@ -1,6 +1,6 @@
-"""OpenAI-ES: a Gaussian around a mean, mirrored noise, centred ranks, the mean moved by torch.
+"""OpenAI-ES: a Gaussian around a mean, mirrored noise, centred ranks, and a torch optimiser.
 
-Source: Salimans et al. 2017 (arXiv 1703.03864); mean moved by Adam or SGD.
+Source: Salimans et al. 2017 (arXiv 1703.03864); the mean is moved by Adam or SGD.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class EvolutionSpec:
 
     Attributes:
         pairs: mirrored pairs per generation; the population is twice that.
-        sigma: standard deviation of the population at the start.
-        sigma_decay: factor per generation in which the population settles.
-        sigma_min: it does not fall below this.
-        step: step size of the optimiser at the start.
-        step_decay: factor per generation in which the population settles.
-        step_min: it does not fall below this.
+        sigma: initial standard deviation of the population.
+        sigma_decay: factor on sigma per settling generation.
+        sigma_min: lower bound of sigma.
+        step: initial step size of the optimiser.
+        step_decay: factor on the step size per settling generation.
+        step_min: lower bound of the step size.
         optimiser: ``adam`` or ``sgd`` (plain). The gradient is made of ranks within ±0.5; published
-            steps of SGD are for standardised ranks, which are √12 times larger.
-        deficit: 0 for conditions that weigh the same; above, the power of what a condition lacks that is its
-            weight; see :func:`condition_weights`.
-        averaged: generations over which what comes out is averaged: of 1 the last mean, above, a running
-            mean of them, with this as its time constant.
+            SGD steps assume standardised ranks, which are √12 times larger.
+        deficit: exponent on a condition's deficit that gives its weight; 0 weighs all conditions
+            equally. See :func:`condition_weights`.
+        averaged: time constant, in generations, of the running average of the means that is the
+            result; 1 for the last mean itself.
     """
 
     pairs: int
@@ -54,20 +54,21 @@ OPTIMISERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 
 LEAST_DEFICIT = 0.1
-"""A condition in which nothing is lacking still weighs as if this were."""
+"""Least deficit that a condition is weighed by, even if nothing is lacking in it."""
 
 
 def condition_weights(fitness: FloatArray, deficit: float) -> FloatArray:
-    """Return how much each condition counts in a candidate's score, (n_conditions,), 1 in sum.
+    """Return the weight of each condition in a candidate's score, (n_conditions,), summing to 1.
 
-    If all count the same, one condition is bought with another: a place lost in a front leg's is made good
-    by a place won in a rear leg's, which is easier to win, and the front leg is never learned. So a
-    condition weighs max(1 − median, 0.1) ** deficit, where the median is that of the population's
-    fitness, and a fitness of 1 is all that was asked for. What is learned gives way to what is not.
+    With equal weights, one condition is traded for another: a rank lost with a front leg damaged is
+    made up by a rank gained with a rear leg damaged, which is easier, and the front leg is never
+    learned. So a condition weighs max(1 − median, 0.1) ** deficit, where the median is over the
+    population's fitness, and a fitness of 1 is all that is asked for. What has been learned gives
+    way to what has not.
 
     Args:
         fitness: (n_candidates, n_conditions).
-        deficit: the power; with 0 all weigh the same.
+        deficit: the exponent; 0 weighs all conditions equally.
     """
     lacking = np.maximum(1.0 - np.median(fitness, axis=0), LEAST_DEFICIT) ** deficit
     weights: FloatArray = lacking / lacking.sum()
@@ -75,12 +76,12 @@ def condition_weights(fitness: FloatArray, deficit: float) -> FloatArray:
 
 
 def centred_ranks(fitness: FloatArray) -> FloatArray:
-    """Return ranks scaled to [−0.5, 0.5], condition by condition: (n_candidates, n_conditions).
+    """Return ranks scaled to [−0.5, 0.5] within each condition, (n_candidates, n_conditions).
 
-    Ranking each condition by itself keeps one with large numbers from drowning the others.
+    Ranking each condition separately keeps one with large numbers from drowning out the others.
 
     Args:
-        fitness: (n_candidates, n_conditions). Equal values share their mean rank.
+        fitness: (n_candidates, n_conditions). Ties share their mean rank.
     """
     ranks: FloatArray = scipy.stats.rankdata(fitness, axis=0)
     return (ranks - 1.0) / (len(fitness) - 1) - 0.5
@@ -91,11 +92,11 @@ class Evolution:
 
     Args:
         spec: how the mean moves.
-        mean: (size,) where it starts.
+        mean: (size,) initial mean.
 
     Raises:
-        TrainingError: the optimiser is unknown, ``deficit`` is not a number from 0 on, or ``averaged`` is
-            below 1.
+        TrainingError: the optimiser is unknown, ``deficit`` is negative or not finite, or
+            ``averaged`` is below 1.
     """
 
     def __init__(self, spec: EvolutionSpec, mean: npt.NDArray[np.float32]) -> None:
@@ -121,10 +122,10 @@ class Evolution:
 
     @property
     def result(self) -> npt.NDArray[np.float32]:
-        """What has come out so far, (size,).
+        """The result so far, (size,).
 
-        A mean that moves by a noisy gradient wanders about the best that it can reach; its average over
-        some generations is nearer (Polyak & Juditsky 1992).
+        A mean that follows a noisy gradient wanders around the best point that it can reach; its
+        average over some generations is closer to that point (Polyak & Juditsky 1992).
         """
         return self.mean if self.spec.averaged == 1 else self._average.copy()
 
@@ -141,8 +142,8 @@ class Evolution:
         Args:
             seeds: noise seed per mirrored pair.
             fitness: (2 · pairs, n_conditions); rows 2i and 2i + 1 are pair i with sign + and −.
-            settled: generations of settling before this one.
-            draws: of the conditions; pair i had draw i modulo this.
+            settled: settling generations before this one.
+            draws: number of draws of the conditions; pair i had draw i modulo this.
         """
         ranks = np.empty_like(fitness)
         for draw in range(draws):
@@ -165,7 +166,7 @@ class Evolution:
         )
 
     def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return all that a checkpoint must hold besides the generation."""
+        """Return everything a checkpoint must hold apart from the generation."""
         arrays = {"mean": self.mean}
         if self.spec.averaged > 1:
             arrays["average"] = self._average.copy()
@@ -182,16 +183,16 @@ class Evolution:
         }
 
     def restore(self, generation: int, arrays: dict[str, npt.NDArray[np.float32]]) -> None:
-        """Continue where :meth:`arrays` was taken.
+        """Restore the state that :meth:`arrays` returned.
 
         Raises:
-            TrainingError: an array is of another shape; nothing is changed then.
+            TrainingError: an array has the wrong shape; nothing has been changed.
         """
         for name, array in arrays.items():
             if array.shape != self.mean.shape:
                 raise TrainingError(
                     f"the checkpoint's '{name}' has shape {array.shape}, not {self.mean.shape}: it is "
-                    f"damaged, or of another version. Name another --out."
+                    f"damaged, or from another version. Name another --out."
                 )
         self.generation = generation
         with torch.no_grad():

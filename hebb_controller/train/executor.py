@@ -1,4 +1,4 @@
-"""Where tasks run: anything that makes a ``concurrent.futures.Executor``."""
+"""Where tasks run: on any ``concurrent.futures.Executor``."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def executor_factory(cluster: str, workers: int) -> ExecutorFactory:
     """Return the factory that ``--cluster`` asks for.
 
     Args:
-        cluster: ``local``; ``auto``, the Ray cluster that this machine belongs to; or ``ray:`` and its
-            address.
-        workers: processes under ``local``; a cluster has as many as it has CPUs.
+        cluster: ``local``; ``auto`` for the Ray cluster that this machine belongs to; or
+            ``ray:ADDRESS``.
+        workers: processes under ``local``; a cluster has one per CPU.
 
     Raises:
-        TrainingError: it is something else.
+        TrainingError: ``cluster`` is anything else.
     """
     if cluster == "local":
         return local_processes(workers)
@@ -67,7 +67,7 @@ def _start_worker(parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    # A worker waits on a pipe whose other end it holds itself: it would outlive a killed parent.
+    # A worker waits on a pipe whose other end it also holds, so it would outlive a killed parent.
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
@@ -115,7 +115,7 @@ class TaskRunner:
             on_result: called after each result, for a progress bar.
 
         Raises:
-            TrainingError: the pool broke more than ``MAX_REBUILDS`` times without a result in between.
+            TrainingError: the pool broke over ``MAX_REBUILDS`` times in a row without a result.
         """
         results: dict[int, R] = {}
         broken = 0
@@ -128,7 +128,7 @@ class TaskRunner:
                 if broken > MAX_REBUILDS:
                     raise TrainingError(
                         f"the worker processes ended {broken} times without a result: {error} "
-                        f"Is memory short? Fewer --workers need less."
+                        f"If memory is short, use fewer --workers."
                     ) from error
                 self._pool.shutdown(wait=False, cancel_futures=True)
                 self._pool = self._factory()

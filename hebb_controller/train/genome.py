@@ -1,4 +1,4 @@
-"""The vector that is evolved, and the controller that it stands for."""
+"""The evolved vector, and the controller that it encodes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .symmetry import Mirror
 
 
 class Evolvable(Protocol):
-    """What a training can evolve: a picklable frozen dataclass that says what a vector means."""
+    """What training can evolve: a picklable frozen dataclass that decodes a vector."""
 
     @property
     def size(self) -> int:
@@ -35,7 +35,7 @@ class Evolvable(Protocol):
         ...
 
     def controller(self, vector: Array, robot: RobotSpec) -> Controller:
-        """Return the controller that a vector stands for.
+        """Return the controller that a vector encodes.
 
         Raises:
             HebbError: the vector holds NaN or inf, or the robot does not fit.
@@ -48,11 +48,10 @@ class Genome:
     """How a flat vector becomes a rule.
 
     The vector holds, layer by layer, the coefficient tensors of the kind in the order of
-    ``plasticity.RULE_KINDS`` (row-major), then the evolved initial weights where there are any; of a kind with
-    coefficients per neuron first those of every layer of neurons, then the initial weights of every
-    layer of synapses. The tensor ``eta`` is ``eta_max · sigmoid(vector)``, or as it is
-    where ``eta_max`` is None. Of a symmetric rule it
-    holds each number once that stands twice in the tensors.
+    ``plasticity.RULE_KINDS`` (row-major), then the evolved initial weights, if any. For a kind with
+    coefficients per neuron it holds those of all layers of neurons first, then the initial weights
+    of all layers of synapses. The tensor ``eta`` is ``eta_max · sigmoid(vector)``, or the vector's
+    numbers themselves if ``eta_max`` is None. For a symmetric rule, tied numbers are held once.
 
     Attributes:
         kind: a key of ``plasticity.RULE_KINDS``.
@@ -61,11 +60,11 @@ class Genome:
         initial: the weights at the start of a run.
         tick_period: s.
         contract: what the rule will expect of the robot.
-        eta_max: largest eta; None for any, of either sign.
+        eta_max: largest eta; None for no limit, and either sign.
         start_scale: standard deviation of the coefficients in generation 0.
-        mirrors: of every layer of neurons, if the rule shall be its own mirror image.
-        eta_start: mean of eta's part of the vector in generation 0, where ``start_scale`` is its standard
-            deviation.
+        mirrors: mirror of every layer of neurons, if the rule is to be its own mirror image.
+        eta_start: mean of eta's part of the vector in generation 0; its standard deviation is
+            ``start_scale``.
     """
 
     kind: str
@@ -100,7 +99,7 @@ class Genome:
         return np.concatenate(draws).astype(np.float32)
 
     def rule(self, vector: Array, provenance: Mapping[str, Json] | None = None) -> Rule:
-        """Return the rule that a vector stands for.
+        """Return the rule that a vector encodes.
 
         Args:
             vector: (size,).
@@ -128,18 +127,19 @@ class Genome:
         return make_rule(header, groups[neurons:], neurons=groups[:neurons], where="candidate")
 
     def vector(self, rule: Rule) -> Array:
-        """Return the vector, (size,), that stands for a rule: the inverse of :meth:`rule`.
+        """Return the vector, (size,), that encodes a rule: the inverse of :meth:`rule`.
 
-        An eta of 0, or of ``eta_max``, that no vector can stand for becomes one within a millionth of
+        An eta of 0 or ``eta_max``, which no vector can encode, is moved inwards by a millionth of
         ``eta_max``.
 
         Raises:
-            TrainingError: the rule is of another kind, size or contract, or not its own mirror image.
+            TrainingError: the rule's header differs from this genome, or the rule is not its own
+                mirror image.
         """
         fields = ("kind", "layer_sizes", "update", "initial", "tick_period", "contract")
         others = [name for name in fields if getattr(rule.header, name) != getattr(self, name)]
         if others:
-            raise TrainingError(f"its {', '.join(others)} are not those of what is evolved.")
+            raise TrainingError(f"it differs from the evolved rule in {', '.join(others)}.")
         groups = [dict(group) for group in (*rule.neurons, *rule.layers)]
         for tensors in groups:
             if "eta" in tensors and self.eta_max is not None:
@@ -156,7 +156,7 @@ class Genome:
         return vector
 
     def controller(self, vector: Array, robot: RobotSpec) -> Controller:
-        """Return the controller that a vector stands for.
+        """Return the controller that a vector encodes.
 
         Raises:
             RuleFileError: the vector holds NaN or inf.
@@ -167,7 +167,7 @@ class Genome:
     def _eta(self, part: Array) -> Array:
         if self.eta_max is None:
             return part
-        with np.errstate(over="ignore"):  # exp(-part) = inf is eta = 0
+        with np.errstate(over="ignore"):  # exp(-part) = inf means eta = 0
             return (np.float32(self.eta_max) / (1.0 + np.exp(-part))).astype(np.float32)
 
 
@@ -175,16 +175,16 @@ class Genome:
 class BaselineGenome:
     """How a flat vector becomes a network that does not rewire itself.
 
-    The vector holds the tensors in the order of :func:`~hebb_controller.train.baselines.axes`; of a
-    symmetric network each number once that stands twice in them.
+    The vector holds the tensors in the order of :func:`~hebb_controller.train.baseline_file.axes`;
+    for a symmetric network, tied numbers are held once.
 
     Attributes:
         kind: a key of ``BASELINE_KINDS``.
-        layer_sizes: neurons per layer; first one observation, last the action.
+        layer_sizes: neurons per layer, from one observation to the action.
         frames: observations that the network sees at once.
         tick_period: s.
         contract: what the network will expect of the robot.
-        mirrors: of every layer of neurons, if the network shall be its own mirror image.
+        mirrors: mirror of every layer of neurons, if the network is to be its own mirror image.
     """
 
     kind: str
@@ -204,7 +204,7 @@ class BaselineGenome:
         return baseline_layout(self.kind, self.layer_sizes, self.frames, self.mirrors)
 
     def start(self, rng: np.random.Generator) -> Array:
-        """Return the vector of generation 0, (size,): N(0, 1/n_in) weights, and biases of 0."""
+        """Return the vector of generation 0, (size,): N(0, 1/n_in) weights and zero biases."""
         draws = []
         for name, part in self._layout.items():
             scale = 0.0 if name == "bias" else part.index.shape[-1] ** -0.5
@@ -212,7 +212,7 @@ class BaselineGenome:
         return np.concatenate(draws).astype(np.float32)
 
     def baseline(self, vector: Array, provenance: Mapping[str, Json] | None = None) -> Baseline:
-        """Return the network that a vector stands for.
+        """Return the network that a vector encodes.
 
         Args:
             vector: (size,).
@@ -235,7 +235,7 @@ class BaselineGenome:
         return make_baseline(header, tensors, where="candidate")
 
     def controller(self, vector: Array, robot: RobotSpec) -> Controller:
-        """Return the controller that a vector stands for.
+        """Return the controller that a vector encodes.
 
         Raises:
             RuleFileError: the vector holds NaN or inf.

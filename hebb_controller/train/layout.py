@@ -1,4 +1,4 @@
-"""Where every tensor of a network stands in the vector that is evolved."""
+"""The position of each tensor of a network in the evolved vector."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Part:
 
 
 def _whole(shape: tuple[int, ...]) -> Part:
-    """Return the part of a tensor whose numbers are all free."""
+    """Return the part for a tensor whose numbers are all free."""
     index = np.arange(np.prod(shape), dtype=np.int64).reshape(shape)
     return Part(index, np.ones(shape, np.float32), index.size)
 
 
 def tensors_in(vector: Array, layout: Sequence[Mapping[str, Part]]) -> list[dict[str, Array]]:
-    """Return the tensors that stand in a vector, group by group of the layout."""
+    """Return the tensors encoded in a vector, group by group of the layout."""
     groups: list[dict[str, Array]] = []
     start = 0
     for parts in layout:
@@ -43,7 +43,7 @@ def tensors_in(vector: Array, layout: Sequence[Mapping[str, Part]]) -> list[dict
 
 
 def vector_of(groups: Sequence[Mapping[str, Array]], layout: Sequence[Mapping[str, Part]]) -> Array:
-    """Return the vector in which tensors stand: the inverse of :func:`tensors_in`."""
+    """Return the vector that encodes tensors: the inverse of :func:`tensors_in`."""
     numbers = []
     for group, parts in zip(groups, layout, strict=True):
         for name, part in parts.items():
@@ -58,12 +58,12 @@ def vector_of(groups: Sequence[Mapping[str, Array]], layout: Sequence[Mapping[st
 def rule_layout(
     kind: str, layer_sizes: tuple[int, ...], mirrors: tuple[Mirror, ...] | None, *, evolved: bool
 ) -> tuple[Mapping[str, Part], ...]:
-    """Return where a rule's tensors stand: of every layer of neurons, then of every layer of synapses.
+    """Return the parts of a rule's tensors: per layer of neurons, then per layer of synapses.
 
     Args:
         kind: a key of ``RULE_KINDS``.
         layer_sizes: neurons per layer.
-        mirrors: of every layer of neurons, if the rule is its own mirror image.
+        mirrors: mirror of every layer of neurons, if the rule is its own mirror image.
         evolved: whether the initial weights are part of the vector.
     """
     rule_kind = RULE_KINDS[kind]
@@ -93,7 +93,7 @@ def rule_layout(
 def baseline_layout(
     kind: str, layer_sizes: tuple[int, ...], frames: int, mirrors: tuple[Mirror, ...] | None
 ) -> Mapping[str, Part]:
-    """Return where a baseline's tensors stand; arguments as of :class:`~.genome.BaselineGenome`."""
+    """Return the parts of a baseline's tensors; arguments of :class:`~.genome.BaselineGenome`."""
 
     def mirror(axis: Axis) -> Mirror:
         assert mirrors is not None  # noqa: S101 - for the type checker

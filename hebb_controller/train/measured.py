@@ -1,4 +1,4 @@
-"""A rule with what was measured of it: static twin, golden vectors, stability envelope."""
+"""Measurements that a rule carries: static twin, golden vectors, stability envelope."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .task import C, Evaluate
 
 TWIN_EPISODES = 40
 REFERENCE_TRIES = 10
-FIRST_SEED = 2_000_000  # apart from the seeds of training and of `hebb evaluate`
+FIRST_SEED = 2_000_000  # apart from the seeds of training and `hebb evaluate`
 
 
 def measured_rule(rule: Rule, robot: RobotSpec, evaluate: Evaluate[C], condition: C) -> Rule:
@@ -33,11 +33,11 @@ def measured_rule(rule: Rule, robot: RobotSpec, evaluate: Evaluate[C], condition
         rule: a plastic rule.
         robot: the robot that it was trained for.
         evaluate: runs an episode.
-        condition: of the reference episode, and of those in which the twin is measured.
+        condition: condition of the reference episode and of those that measure the twin.
 
     Raises:
-        RuleFileError: its weights diverge, or it is static.
-        ContractError: it does not fit the robot.
+        RuleFileError: the rule's weights diverge, or it is static.
+        ContractError: the rule does not fit the robot.
     """
     if rule.header.kind == "static":
         raise RuleFileError("a static rule has no twin, and no weights that could diverge.")
@@ -58,7 +58,7 @@ def measured_rule(rule: Rule, robot: RobotSpec, evaluate: Evaluate[C], condition
 
 
 def twin_of(rule: Rule, static: Sequence[Array]) -> Rule:
-    """Return the static rule that drives with these weights, (n_out, n_in) per layer."""
+    """Return the static rule with these weights, (n_out, n_in) per layer."""
     header = replace(
         rule.header,
         kind="static",

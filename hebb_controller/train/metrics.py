@@ -12,29 +12,29 @@ from ..robot import FloatArray
 
 SPEED_WINDOW = 0.25  # s, over which speed is averaged
 SPAN = 3.0  # s before the damage, and at the end, over which speeds are compared
-RECOVERY_WINDOW = 1.5  # s, over which speed is averaged to see whether it has recovered
+RECOVERY_WINDOW = 1.5  # s, over which speed is averaged to judge recovery
 RECOVERED = 0.7  # of the speed asked for
-ABLE = 0.8  # of the speed asked for: who is slower before the damage has nothing to retain
-STANDS = 0.05  # m/s; of a mean speed below it no share is worth stating
+ABLE = 0.8  # of the speed asked for: a controller slower than this before has nothing to retain
+STANDS = 0.05  # m/s; a share of a mean speed below this is not worth stating
 GRID = 0.1  # s between the points of the trace around a damage
-TRACE_WINDOW = 0.5  # s, over which the speed of a point of the trace is averaged
+TRACE_WINDOW = 0.5  # s, over which speed is averaged for a point of the trace
 
 
 @dataclass(frozen=True)
 class RewardSpec:
-    """Weights of the reward of a tick.
+    """Weights of a tick's reward.
 
     reward = min(v, target)/target − fast·max(0, v − limit) − heading·min(|heading|, 2)
              − sideways·|v_y| − power·P, with v the speed along the initial heading.
 
     Attributes:
         target: speed that earns 1, m/s.
-        limit: speed above which ``fast`` charges, m/s.
-        fast: charge per m/s.
-        heading: charge per rad.
-        sideways: charge per m/s.
-        power: charge per W of the record's power, which is not the mean over a tick.
-        fall: charge for a fall, once.
+        limit: speed above which ``fast`` is charged, m/s.
+        fast: penalty per m/s.
+        heading: penalty per rad.
+        sideways: penalty per m/s.
+        power: penalty per W of the record's power, which is not the mean over a tick.
+        fall: one-time penalty for a fall.
     """
 
     target: float
@@ -49,7 +49,7 @@ class RewardSpec:
 def velocity(record: EpisodeRecord) -> FloatArray:
     """Return the (T, 2) base velocity along and across the initial heading, m/s.
 
-    Each row is a mean over the ``SPEED_WINDOW`` before it (over what there is, at the start).
+    Each row is a mean over the preceding ``SPEED_WINDOW`` (at the start, over what there is of it).
     """
     window = max(round(SPEED_WINDOW / record.period), 1)
     path = np.vstack([np.zeros((1, 2)), record.position[:, :2]])
@@ -60,7 +60,7 @@ def velocity(record: EpisodeRecord) -> FloatArray:
 
 
 def fitness(record: EpisodeRecord, reward: RewardSpec) -> float:
-    """Return the mean reward per planned tick; ticks lost by a fall earn nothing."""
+    """Return the mean reward per planned tick; ticks lost to a fall earn nothing."""
     if record.ticks == 0:
         return -reward.fall
     speed = velocity(record)
@@ -80,9 +80,9 @@ def mean_speed(record: EpisodeRecord) -> float:
 
 
 def speed_between(record: EpisodeRecord, start: float, stop: float) -> float:
-    """Return the mean speed along the initial heading between two moments, m/s.
+    """Return the mean speed along the initial heading between two times, m/s.
 
-    Time lost by a fall counts as standing still.
+    Time lost to a fall counts as standing still.
 
     Args:
         record: the episode.
@@ -107,16 +107,15 @@ def final_heading(record: EpisodeRecord) -> float:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the measures around a damage need to know of one episode.
+    """What the measures around a damage need from one episode.
 
     Attributes:
         before: v0, mean speed over the ``SPAN`` before the damage, m/s.
         after: v∞, mean speed over the last ``SPAN``, m/s; 0 after a fall.
         recovery: s from the damage until the speed stays recovered; None if it never does.
         watched: s from the damage to the last moment at which recovery would have been seen.
-        fallen: whether the episode ended by a fall.
-        trace: speed every ``GRID`` from ``SPAN`` before the damage on, m/s; see
-            :func:`speed_trace`.
+        fallen: whether the episode ended in a fall.
+        trace: speed every ``GRID`` from ``SPAN`` before the damage, m/s; see :func:`speed_trace`.
     """
 
     before: float
@@ -132,7 +131,7 @@ def outcome(record: EpisodeRecord, onset: float, *, asked: float) -> Outcome:
 
     Args:
         record: the episode.
-        onset: of the damage, s since the start; of an episode without one, the moment to compare at.
+        onset: time of the damage, s since the start; without damage, the time to compare at.
         asked: v*, the speed asked for, m/s.
     """
     return Outcome(
@@ -146,11 +145,11 @@ def outcome(record: EpisodeRecord, onset: float, *, asked: float) -> Outcome:
 
 
 def recovery_time(record: EpisodeRecord, onset: float, *, asked: float) -> float | None:
-    """Return the s after the damage from which every mean over ``RECOVERY_WINDOW`` is fast enough.
+    """Return the s after the damage from which every ``RECOVERY_WINDOW`` is fast enough on average.
 
     Each window begins at or after the damage; fast enough is ``RECOVERED`` of the speed asked for.
-    Whoever never slows down recovers after 0 s; whoever falls, or is too slow in the last window,
-    never does: None.
+    A robot that never slows down recovers after 0 s; one that falls, or is too slow in the last
+    window, never does: None.
     """
     if record.fallen:
         return None
@@ -158,7 +157,7 @@ def recovery_time(record: EpisodeRecord, onset: float, *, asked: float) -> float
     first = round(onset / record.period)
     path = np.concatenate([[0.0], record.position[:, 0]])[first:]
     speeds = (path[window:] - path[:-window]) / (window * record.period)
-    slow = np.flatnonzero(~(speeds >= RECOVERED * asked - 1e-9))  # so that nan is slow
+    slow = np.flatnonzero(~(speeds >= RECOVERED * asked - 1e-9))  # nan counts as slow
     start = int(slow[-1]) + 1 if len(slow) else 0
     return start * record.period if start < len(speeds) else None
 
@@ -166,8 +165,8 @@ def recovery_time(record: EpisodeRecord, onset: float, *, asked: float) -> float
 def speed_trace(record: EpisodeRecord, onset: float) -> FloatArray:
     """Return the speed every ``GRID`` from ``SPAN`` before the damage to the planned end, m/s.
 
-    Each is a mean over the ``TRACE_WINDOW`` before it. A robot that fell stands still; moments before
-    the start of the episode are nan.
+    Each is a mean over the preceding ``TRACE_WINDOW``. A fallen robot stands still; a point whose
+    window begins before the episode is nan.
     """
     times = onset - SPAN + GRID * np.arange(int((record.duration - onset + SPAN) / GRID + 1e-9) + 1)
     path = np.concatenate([[0.0], record.position[:, 0]])
@@ -193,5 +192,5 @@ def retained_speed(outcomes: Sequence[Outcome], *, asked: float) -> float | None
 
 
 def fall_rate(outcomes: Sequence[Outcome]) -> float:
-    """Return the share of episodes that ended by a fall."""
+    """Return the share of episodes that ended in a fall."""
     return float(np.mean([o.fallen for o in outcomes]))

@@ -1,10 +1,9 @@
 """Ray as a ``concurrent.futures.Executor``. Needs the ``ray`` extra.
 
-What is submitted is a function that is heavy (it holds the mean of the population) and the same many
-times over, and arguments that are small (seeds). The function goes to the object store once, from where
-each node fetches it once; the arguments go with each call, and numbers come back. A worker or a node
-that dies is Ray's to replace, and its calls are made again; when Ray gives up, the pool counts as
-broken, as with processes of this machine.
+The same large function (it holds the mean of the population) is submitted many times with small
+arguments (seeds). The function goes to the object store once, and each node fetches it from there
+once; the arguments go with each call, and numbers come back. Ray replaces a worker or node that
+dies and repeats its calls; if it gives up, the pool counts as broken, as with local processes.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ def ray_cluster(address: str) -> ExecutorFactory:
     """Return a factory of executors on a Ray cluster; each connects to it anew.
 
     Args:
-        address: ``host:port``; ``auto`` for the cluster that this machine belongs to; ``local`` to start
-            one of this machine alone.
+        address: ``host:port``; ``auto`` for the cluster that this machine belongs to; ``local`` to
+            start one on this machine alone.
     """
 
     def make() -> Executor:
@@ -62,7 +61,7 @@ def ray_cluster(address: str) -> ExecutorFactory:
                 f"Fix: start one with 'ray start --head', or use --cluster local."
             ) from error
         if on_main:
-            signal.signal(signal.SIGTERM, kept)  # Ray has put its own there
+            signal.signal(signal.SIGTERM, kept)  # Ray installed its own handler
         return RayExecutor()
 
     return make
@@ -90,9 +89,8 @@ class RayExecutor(Executor):
         """Return the future of ``function(*arguments, **named)``.
 
         Args:
-            function: picklable. As long as it is the same object as in the call before, it is not sent
-                again.
-            arguments, named: picklable, and sent.
+            function: picklable; not sent again if it is the same object as in the previous call.
+            arguments, named: picklable; always sent.
         """
         if function is not self._function:
             self._stored, self._function = ray.put(function), function
@@ -113,11 +111,11 @@ class RayExecutor(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Leave the cluster; what still runs there for this process is ended.
+        """Leave the cluster, which ends whatever still runs there for this process.
 
         Args:
-            wait: let what was submitted end first.
-            cancel_futures: do not, in spite of ``wait``.
+            wait: let submitted calls finish first.
+            cancel_futures: do not wait, even if ``wait`` is set.
         """
         if wait and not cancel_futures and self._pending:
             pending = list(self._pending)
@@ -126,19 +124,19 @@ class RayExecutor(Executor):
 
 
 def _call(function: Callable[..., R], *arguments: object, **named: object) -> R:
-    """Do the work, in a worker; Ray has put the function in the place of its reference."""
+    """Do the work in a worker, where Ray has replaced the reference by the function."""
     return function(*arguments, **named)
 
 
 def _translated(error: BaseException) -> BaseException:
-    """Return the error that a pool of this machine would raise in the place of Ray's."""
+    """Return the error that a local pool would raise in place of Ray's."""
     text = str(error)
     if isinstance(error, LOST):
         translated: BaseException = BrokenExecutor(f"Ray gave up: {text.partition(chr(10))[0]}")
     elif isinstance(error, ray.exceptions.RaySystemError) and "ModuleNotFoundError" in text:
         missing = text.strip().rpartition("\n")[2]
         translated = TrainingError(
-            f"a Ray worker cannot load what it should run: {missing}. "
+            f"a Ray worker cannot import its task: {missing}. "
             f"Fix: install the same hebb_controller, with the extras sim and ray, on every node."
         )
     else:

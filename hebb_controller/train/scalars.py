@@ -14,15 +14,15 @@ from .trainer import Generation
 def with_scalars(
     lines: Iterable[Generation], directory: Path, *, done: int
 ) -> Iterator[Generation]:
-    """Yield log lines, each written as TensorBoard scalars. Needs the ``tensorboard`` extra.
+    """Yield log lines, writing each as TensorBoard scalars. Needs the ``tensorboard`` extra.
 
     Args:
-        lines: what :meth:`Trainer.run` yields.
+        lines: as yielded by :meth:`Trainer.run`.
         directory: where the event files go.
-        done: generations that are done already; what was written of later ones is hidden.
+        done: generations completed so far; scalars of later ones are hidden.
 
     Raises:
-        TrainingError: they cannot be written.
+        TrainingError: the scalars cannot be written.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -36,6 +36,6 @@ def with_scalars(
                 yield line
     except OSError as error:
         raise TrainingError(
-            f"{directory}: scalars cannot be written: {error}. What the checkpoint holds is safe: "
-            f"mend this, and add --resume."
+            f"{directory}: scalars cannot be written: {error}. "
+            f"The checkpoint is safe: fix this and add --resume."
         ) from error

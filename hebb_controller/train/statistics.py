@@ -1,7 +1,7 @@
-"""What may be said of numbers from a few training seeds and many episodes. Needs scipy.
+"""Statistics for a few training seeds and many episodes. Needs scipy.
 
-The unit of a comparison between contenders is the training seed: a hundred episodes of one trained
-controller say nothing about how another run of its training would have ended.
+Contenders are compared by training seed: a hundred episodes of one trained controller say nothing
+about how another run of its training would have ended.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ..robot import FloatArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-DEALS = 20_000  # of the training seeds to two sides that are looked at, at most
+DEALS = 20_000  # at most so many permutations of the training seeds are tried
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """Return the Wilson score interval of a share.
 
-    Source: Wilson 1927; unlike the textbook interval it is honest at 0 and 1.
+    Source: Wilson 1927; unlike the textbook interval, it is sound at 0 and 1.
     """
     interval = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
@@ -31,11 +31,11 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 def share_interval(
     seeds: Sequence[Sequence[bool]], rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Return the interval of a share: Wilson's, and with several training seeds at least the bootstrap's.
+    """Return the interval of a share: Wilson's, joined with the bootstrap's for several seeds.
 
     Args:
-        seeds: per training seed whether it happened in each episode, the same episodes for all.
-        rng: draws.
+        seeds: per training seed, whether it happened in each episode; the same episodes for all.
+        rng: source of randomness.
     """
     every = [happened for seed in seeds for happened in seed]
     low, high = wilson_interval(sum(every), len(every))
@@ -51,8 +51,8 @@ class Survival:
     """A Kaplan–Meier curve.
 
     Attributes:
-        time: (n,) moments at which something happened or was censored, ascending, s.
-        share: (n,) to whom it has not happened yet, from each of these moments on.
+        time: (n,) times at which something happened or was censored, ascending, s.
+        share: (n,) share to which it has not happened yet, from each of these times on.
     """
 
     time: FloatArray
@@ -60,16 +60,16 @@ class Survival:
 
     @property
     def median(self) -> float | None:
-        """The first moment at which it has happened to half of them; None if it never has."""
+        """The first time by which it has happened to half of them, s; None if it never has."""
         reached = np.flatnonzero(self.share <= 0.5 + 1e-12)
         return float(self.time[reached[0]]) if len(reached) else None
 
 
 def kaplan_meier(happened: Sequence[float], censored: Sequence[float]) -> Survival:
-    """Return the share to whom it has not happened, over time.
+    """Return the share to which it has not happened, over time.
 
     Args:
-        happened: moments at which it did, s.
+        happened: times at which it happened, s.
         censored: how long the others were watched in vain, s.
 
     Source: Kaplan & Meier 1958.
@@ -82,11 +82,11 @@ def kaplan_meier(happened: Sequence[float], censored: Sequence[float]) -> Surviv
 
 
 def permutation_p(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Return the two-sided p that two contenders' training seeds differ in their means.
+    """Return the two-sided p-value of the difference in means over training seeds.
 
-    Every way of dealing the numbers to the two sides is counted, so with 5 against 5 the smallest
-    possible p is 2/252 = 0.008. Where there are more than ``DEALS`` (from 8 against 9 on), as many
-    random ones are looked at, the same in every run.
+    Every way of splitting the numbers between the two sides is counted, so with 5 against 5 the
+    smallest possible p is 2/252 = 0.008. If there are more than ``DEALS`` (from 8 against 9 on),
+    that many random ones are tried, the same in every run.
 
     Args:
         ours, theirs: one number per training seed.
@@ -105,19 +105,20 @@ def permutation_p(ours: Sequence[float], theirs: Sequence[float]) -> float:
 def bootstrap_means(
     seeds: Sequence[FloatArray], rng: np.random.Generator, *, resamples: int = RESAMPLES
 ) -> FloatArray:
-    """Return (at most resamples, k) means of a crossed bootstrap.
+    """Return the means of a crossed bootstrap, (at most resamples, k).
 
-    Training seeds and episodes are drawn with replacement, each for itself: all training seeds go
-    through the same episodes, so a hard one is hard for all. Columns stay together, so
-    what was measured on the same episodes is compared pairwise. Every training seed weighs the same.
+    Training seeds and episodes are drawn independently, with replacement: all training seeds go
+    through the same episodes, so a hard one is hard for all. Columns stay together, so what was
+    measured on the same episodes is compared pairwise. Every training seed weighs the same.
 
     Args:
-        seeds: per training seed (episodes, k) numbers, in the same order of episodes; a row with NaN is
-            an episode that this seed has no number of. Every seed has one row at least.
-        rng: draws.
-        resamples: how often; those in which nobody has a number are left out.
+        seeds: (episodes, k) numbers per training seed, in the same order of episodes; a row with
+            NaN is an episode missing for this seed. Every seed has at least one row.
+        rng: source of randomness.
+        resamples: number of resamples; those in which no seed has a number are left out.
 
-    Source: Owen 2007, "The pigeonhole bootstrap": with effects of both, its variance is not too small.
+    Source: Owen 2007, "The pigeonhole bootstrap": if both have effects, its variance is not too
+    small.
     """
     if len(seeds) == 1:
         seeds = [seeds[0][np.isfinite(seeds[0]).all(axis=1)]]
@@ -140,7 +141,7 @@ def bootstrap_means(
 
 
 def percentile_interval(samples: FloatArray) -> tuple[float, float]:
-    """Return the interval that leaves out the same share of the samples at either end."""
+    """Return the interval that leaves out an equal share of the samples at either end."""
     tail = 50.0 * (1.0 - CONFIDENCE)
     low, high = np.percentile(samples, [tail, 100.0 - tail])
     return float(low), float(high)
@@ -152,10 +153,11 @@ def ratio_interval(
     """Return the bootstrap interval of a ratio of means.
 
     Args:
-        seeds: per training seed (episodes, 2) numerator and denominator, as of :func:`bootstrap_means`.
-        rng: draws.
-        least: denominator below which there is no ratio; such resamples are left out. That of the whole
-            sample is not among them.
+        seeds: (episodes, 2) numerator and denominator per training seed, as in
+            :func:`bootstrap_means`.
+        rng: source of randomness.
+        least: denominator below which there is no ratio; such resamples are left out. The
+            denominator of the whole sample must not be below it.
     """
     means = bootstrap_means(seeds, rng)
     means = means[means[:, 1] >= least]

@@ -1,6 +1,6 @@
-"""Scenarios × controllers × seeds: who is compared, on what, and the table that comes of it.
+"""Scenarios × controllers × seeds: what is compared, on what, and the resulting table.
 
-The simulator stays outside: an ``evaluate(controller, condition, seed)`` is passed in, and controllers
+The simulator stays outside: ``evaluate(controller, condition, seed)`` is passed in, and controllers
 are made where they run, by picklable factories.
 """
 
@@ -35,17 +35,17 @@ Factory = Callable[[], Controller]
 Row = dict[str, object]
 
 TEST_SEEDS = 2**31
-"""Seeds of test episodes count up from here; training draws its seeds below it."""
+"""First seed of test episodes; training draws its seeds below it."""
 
 EPISODES_PER_SHARE = 5
-FEWEST = 5  # episodes that still walk; with fewer a bootstrap does not know how rare they are
+FEWEST = 5  # walking episodes; with fewer, a bootstrap cannot tell how rare they are
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a controller comes from; called, it makes one.
+    """Where a controller comes from; calling it makes one.
 
     Attributes:
         text: path of a rule file or a baseline file, or ``package.module:factory`` with
@@ -60,12 +60,12 @@ class Source:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file, there or not."""
+        """Whether it names a file, existing or not."""
         return Path(self.text).exists() or not _FACTORY.fullmatch(self.text)
 
     @property
     def is_rule(self) -> bool:
-        """Whether it is a rule file."""
+        """Whether it names a rule file."""
         return self.is_file and not self.text.endswith(SUFFIX)
 
     @property
@@ -78,7 +78,7 @@ class Source:
 
         Raises:
             RuleFileError: the file cannot be read.
-            ContractError: what is in it does not fit the robot.
+            ContractError: its contents do not fit the robot.
             HebbError: there is no such module or factory.
         """
         spec = load_robot(self.robot)
@@ -101,18 +101,18 @@ def _made(text: str, robot: RobotSpec) -> Controller:
     try:
         inspect.signature(factory).bind(robot)
     except (TypeError, ValueError) as error:
-        raise HebbError(f"{text}: is no factory(robot) -> Controller: {error}.") from error
+        raise HebbError(f"{text}: not a factory(robot) -> Controller: {error}.") from error
     controller = factory(robot)
     if not isinstance(controller, Controller):
         kind = type(controller).__name__
-        raise HebbError(f"{text}: is no factory(robot) -> Controller: it returned a {kind}.")
+        raise HebbError(f"{text}: not a factory(robot) -> Controller: it returned a {kind}.")
     return controller
 
 
 def _factory(text: str) -> Callable[[RobotSpec], Controller]:
     module, _, name = text.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` has it
+        sys.path.insert(0, here)  # as `python -m` does
     try:
         factory: Callable[[RobotSpec], Controller] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
@@ -142,8 +142,8 @@ class Trial(Generic[C]):
 
     Attributes:
         condition: what happens in it.
-        onset: of what the measures compare before and after, s.
-        seed: of the pose and the initial weights.
+        onset: time that the measures compare before and after, s.
+        seed: seed of the pose and the initial weights.
     """
 
     condition: C
@@ -153,11 +153,11 @@ class Trial(Generic[C]):
 
 @dataclass(frozen=True)
 class Share(Generic[T, C]):
-    """What a worker does at once: one controller, a few trials.
+    """A worker's unit of work: one controller, a few trials.
 
     Attributes:
         factory: makes the controller, in the worker.
-        trials: what it goes through.
+        trials: trials that it goes through.
         evaluate: runs an episode.
     """
 
@@ -205,7 +205,7 @@ class Cell:
         scenario: its name.
         controller: the contender's name.
         asked: v*, the speed asked for, m/s.
-        seeds: per training seed the outcome of every episode; the same episodes for all.
+        seeds: outcome of every episode per training seed; the same episodes for all.
     """
 
     scenario: str
@@ -215,11 +215,11 @@ class Cell:
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """All outcomes, one training seed after the other."""
+        """All outcomes, training seed by training seed."""
         return [o for seed in self.seeds for o in seed]
 
     def speeds(self) -> list[FloatArray]:
-        """Return per training seed (episodes, 2) v∞ and v0, m/s."""
+        """Return (episodes, 2) v∞ and v0 per training seed, m/s."""
         return [np.array([(o.after, o.before) for o in seed]) for seed in self.seeds]
 
     def row(self, rng: np.random.Generator) -> Row:
@@ -261,8 +261,8 @@ class Cell:
     def recoveries(self) -> tuple[list[float], list[float]]:
         """Return the recovery times, and how long the others were watched in vain, s.
 
-        A fall is no early end of watching: whoever fell would not have recovered, and counts as
-        watched to the planned end.
+        A fall does not cut watching short: a robot that fell would not have recovered, so it counts
+        as watched to the planned end.
         """
         happened = [o.recovery for o in self.outcomes if o.recovery is not None]
         return happened, [o.watched for o in self.outcomes if o.recovery is None]
@@ -280,10 +280,10 @@ def run_suite(
     """Return a cell per scenario and contender, scenario by scenario.
 
     Args:
-        contenders: who is compared.
-        scenarios: name -> the episodes that each of them goes through.
+        contenders: contenders to compare.
+        scenarios: name -> the episodes that each contender goes through.
         evaluate: runs an episode.
-        runner: where.
+        runner: runs the shares.
         asked: v*, m/s.
         on_result: called after each of the :func:`count_shares` shares.
     """
@@ -319,9 +319,9 @@ def count_shares(
 
 
 def contrasts(cells: Sequence[Cell]) -> list[Row]:
-    """Return for every scenario and pair of contenders how they differ, with the permutation p.
+    """Return how each pair of contenders differs in each scenario, with the permutation p-value.
 
-    What is compared is mean v∞ per training seed. With fewer than 2 seeds on a side there is no p.
+    The mean v∞ per training seed is compared. With fewer than 2 seeds on a side there is no p.
     """
     from .statistics import permutation_p
 

@@ -1,9 +1,9 @@
-"""Left–right symmetry: rules whose mirror image is themselves.
+"""Left–right symmetry: rules that are their own mirror image.
 
-A robot seen in a mirror is the same robot with left and right exchanged. A rule that is its own mirror
-image answers mirrored readings by mirrored commands, so it has no side to drift to, and half as many
-numbers to evolve. Mirroring the clock shifts it by half a period: the left legs do then what the right
-legs did half a period ago, as in a walk, a trot or a pace.
+A robot seen in a mirror is the same robot with left and right swapped. A rule that is its own
+mirror image answers mirrored readings with mirrored commands, so it has no side to drift to and
+half as many numbers to evolve. Mirroring the clock shifts it by half a period: the left legs then
+do what the right legs did half a period ago, as in a walk, a trot or a pace.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Mirror:
 
 
 ALONE = Mirror((0,), (1,))
-"""Of what stands beside the neurons, such as the input of a bias: one element, its own image."""
+"""Mirror of a single element that is its own image, such as the input of a bias."""
 
 # Factor on a coefficient's image, from the signs of the synapse's two ends, so that the image of
 # ΔW_ij = A·post_i·pre_j + B·pre_j + C·post_i + D is sign_i·sign_j·ΔW_ij.
@@ -95,7 +95,7 @@ def free_numbers(
     """Return how a symmetric tensor follows from its free numbers: ``free[index] * factor``.
 
     Args:
-        pre, post: mirrors of the layers that the synapses come from and lead to.
+        pre, post: mirrors of the layers that the synapses connect from and to.
         tensor: name of the tensor.
 
     Returns:
@@ -125,14 +125,14 @@ def free_numbers_of_neurons(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], int]:
     """Return how a symmetric tensor of one layer of neurons follows from its free numbers.
 
-    The coefficients of synapses are made of those of neurons as ``plasticity.expand`` says, so D_i
-    changes its sign with the neuron and the others do not. A synapse's B changes its sign with the
-    neuron that it leads to and is the same for all of these; its C the other way round. A neuron
-    before a layer in which a sign changes can have no B, and one behind such a layer no C.
+    The coefficients of synapses are made from those of neurons by ``plasticity.expand``, so D_i
+    changes sign with the neuron and the others do not. A synapse's B comes from its presynaptic
+    neuron alone but would have to change sign with the postsynaptic one; its C the other way round.
+    So a neuron before a layer with sign changes can have no B, and one after such a layer no C.
 
     Args:
-        mirrors: of every layer of neurons.
-        layer: which of them.
+        mirrors: mirror of every layer of neurons.
+        layer: index of the layer.
         tensor: A, B, C, D or eta.
 
     Returns:

@@ -11,12 +11,12 @@ NOTHING = "–"
 
 
 def tables(rows: Sequence[Row], contrasts: Sequence[Row], controls: Sequence[Adaptation]) -> str:
-    """Return the measures of the cells, and below them what else there is.
+    """Return the measures of the cells, followed by the contrasts and controls, if any.
 
     Args:
         rows: as ``Cell.row`` returns them.
         contrasts: as ``suite.contrasts`` returns them; left out if none has a p.
-        controls: what they say; empty if they were not played.
+        controls: results of the controls; empty if they were not played.
     """
     lines = _table(
         "scenario|controller|episodes|before|after|retained [95 %]|recovery|never|falls [95 %]",

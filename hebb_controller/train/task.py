@@ -22,11 +22,11 @@ Condition_contra = TypeVar("Condition_contra", contravariant=True)
 C = TypeVar("C")
 
 FAILED = -10.0
-"""Fitness of a candidate whose numbers are not finite: below anything an episode can earn."""
+"""Fitness of a candidate with non-finite numbers: below anything an episode can earn."""
 
 
 class Evaluate(Protocol[Condition_contra]):
-    """Runs one episode; must be picklable, and give the same bits for the same arguments."""
+    """Runs one episode; must be picklable and bitwise reproducible."""
 
     def __call__(
         self, controller: Controller, condition: Condition_contra, seed: int
@@ -37,7 +37,7 @@ class Evaluate(Protocol[Condition_contra]):
 
 @dataclass(frozen=True)
 class Task(Generic[C]):
-    """What all candidates of one generation share; it goes to the workers once.
+    """What all candidates of a generation share; sent to the workers once.
 
     Attributes:
         genome: how a vector becomes a controller.
@@ -46,7 +46,7 @@ class Task(Generic[C]):
         robot: name of the robot spec.
         mean: (size,) centre of the population.
         sigma: standard deviation of the population.
-        episodes: draw by draw, (condition, seed) per episode.
+        episodes: per draw, (condition, seed) of each episode.
     """
 
     genome: Evolvable
@@ -60,12 +60,12 @@ class Task(Generic[C]):
 
 @dataclass(frozen=True)
 class Score:
-    """What came out of one candidate.
+    """The result of one candidate.
 
     Attributes:
-        fitness: per episode.
-        ticks: control ticks that were run.
-        seconds: that it took; no part of the result.
+        fitness: fitness per episode.
+        ticks: control ticks run.
+        seconds: wall time; ignored in comparisons.
     """
 
     fitness: tuple[float, ...]
@@ -82,7 +82,7 @@ def run_task(task: Task[C], candidates: Sequence[tuple[int, int, int]]) -> list[
     """Return the score of every candidate, in order; ``FAILED`` for one that makes no controller.
 
     Args:
-        task: what they share.
+        task: what the candidates share.
         candidates: (noise seed, sign, draw) per candidate: vector = mean + sign · sigma · noise.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A training run: generations, a log, checkpoints, and the rule at the end."""
+"""A training run: generations, log and checkpoints."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from .task import C, Evaluate, Score, Task, run_task
 LOG_NAME = "log.jsonl"
 LOCK_NAME = ".lock"
 CANDIDATES_PER_TASK = 4
-SAMPLES = 16  # draws of every stage by which a checkpoint knows the conditions of its run
+SAMPLES = 16  # draws per stage by which a checkpoint recognises the conditions of its run
 
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """A run; together with the conditions it decides every bit of the result.
+    """A run; together with the conditions, it determines every bit of the result.
 
     Attributes:
         robot: name or path of the robot spec.
         genome: what is evolved.
-        evolution: how.
-        stages: towards what, one after another; the last has no end of its own.
-        generations: after how many it ends; None for no such end.
-        seed: of everything random.
-        ticks: after how many control ticks it ends, with the generation that is under way; None for
-            no such end.
-        draws: of its conditions that a generation has. Mirrored pairs take them by turns, the mean
-            is put through all; candidates are ranked among those that had the same one.
+        evolution: how it is evolved.
+        stages: consecutive objectives; the last stage has no end of its own.
+        generations: generations after which the run ends; None for no limit.
+        seed: seed of everything random.
+        ticks: control ticks after which the run ends, once the current generation is complete; None
+            for no limit.
+        draws: draws of the conditions per generation. Mirrored pairs take them in turn, the mean
+            goes through all; candidates are ranked among those with the same draw.
     """
 
     robot: str
@@ -66,16 +66,16 @@ class Generation:
     """A line of the log.
 
     Attributes:
-        generation: counted from 1.
-        stage: counted from 1.
-        fitness: of the mean itself, on this generation's episodes.
-        worst: the lowest of the mean's fitness by condition, averaged over the draws.
-        population_fitness: mean over the population.
-        best_fitness: of the best candidate.
+        generation: number of the generation, from 1.
+        stage: number of the stage, from 1.
+        fitness: fitness of the mean itself on this generation's episodes.
+        worst: the mean's lowest fitness over the conditions, averaged over the draws.
+        population_fitness: mean fitness of the population.
+        best_fitness: fitness of the best candidate.
         sigma: the population's standard deviation.
         ticks: control ticks since the start of the run.
         seconds: wall time of this generation.
-        worker_seconds: that all workers together spent on its candidates.
+        worker_seconds: time that all workers together spent on its candidates.
     """
 
     generation: int
@@ -92,14 +92,14 @@ class Generation:
 
 @dataclass(frozen=True)
 class _Saved:
-    """How far a run has come: what its checkpoint holds beside arrays and options.
+    """How far a run has come: what its checkpoint holds besides arrays and options.
 
     Attributes:
-        generation: that were completed.
-        progress: through the stages.
+        generation: generations completed.
+        progress: progress through the stages.
         ticks: control ticks since the start of the run.
         seconds: wall time of all generations.
-        revisions: of the code, the last one last; None in the checkpoints of older versions.
+        revisions: revisions of the code, latest last; None in checkpoints of older versions.
     """
 
     generation: int
@@ -115,17 +115,17 @@ class Trainer(Generic[C]):
     Args:
         spec: the run.
         evaluate: runs an episode.
-        conditions: (stage, draw), both counted from 0 -> what a candidate is put through; draws are
-            counted on from generation to generation, and all have as many conditions.
-        directory: where the log and the checkpoint go; made if it does not exist.
-        start: (size,) where the mean begins; None for the genome's own start.
-        body: the robot; a run is not continued with another of the same name.
-        revision: of the code, for the record.
-        resume: whether to continue what is there.
+        conditions: (stage, draw), both from 0 -> what a candidate is put through; draws are
+            numbered across generations, and all have the same number of conditions.
+        directory: where the log and the checkpoint go; created if missing.
+        start: (size,) initial mean; None for the genome's own start.
+        body: the robot; a run does not resume with another one of the same name.
+        revision: revision of the code, for the record.
+        resume: whether to resume the run in the directory.
 
     Raises:
-        TrainingError: there is a run in the directory and ``resume`` is false, or the other way
-            round, or that run had another spec.
+        TrainingError: ``resume`` is false but the directory holds a run; or it is true and there is
+            none, or that run had another spec.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Trainer(Generic[C]):
     ) -> None:
         self.spec = spec
         self.revisions: tuple[str, ...] = ()
-        """Of the code, under which generations were run, the last one last."""
+        """Revisions of the code that ran the generations, latest last."""
         self._revision = revision
         stages = range(len(spec.stages))
         samples = [[conditions(stage, draw) for draw in range(SAMPLES)] for stage in stages]
@@ -164,7 +164,7 @@ class Trainer(Generic[C]):
             self._continue()
         elif (directory / CHECKPOINT_NAME).exists() or _lines(directory / LOG_NAME)[1:]:
             raise TrainingError(
-                f"{directory}: holds a run already. Add --resume to continue it, "
+                f"{directory}: already holds a run. Add --resume to continue it, "
                 f"or name another --out."
             )
         with self._writing():
@@ -172,16 +172,16 @@ class Trainer(Generic[C]):
 
     @property
     def done(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run has ended."""
         ends = ((self.spec.generations, self.evolution.generation), (self.spec.ticks, self.ticks))
         return any(end is not None and so_far >= end for end, so_far in ends)
 
     def run(self, factory: ExecutorFactory) -> Iterator[Generation]:
-        """Yield the log line of every generation that was still to be done.
+        """Yield the log line of each remaining generation.
 
         Raises:
-            TrainingError: the directory cannot be written to, and the last checkpoint stays; or a run is
-                going on in it.
+            TrainingError: the directory cannot be written to (the last checkpoint remains), or
+                another run is using it.
         """
         with self._alone(), TaskRunner(factory) as runner:
             self._shorten_log()
@@ -194,9 +194,9 @@ class Trainer(Generic[C]):
                 yield line
 
     def rewind(self) -> bool:
-        """Go back to the last checkpoint, if there is one; forget what was begun since.
+        """Go back to the last checkpoint and return whether there is one.
 
-        An interrupt may come in the middle of anything.
+        Discards what was begun since: an interrupt may come in the middle of anything.
         """
         if not (self._directory / CHECKPOINT_NAME).is_file():
             return False
@@ -254,8 +254,8 @@ class Trainer(Generic[C]):
         )
 
     def _document(self) -> dict[str, Json]:
-        # through JSON, so that it compares equal to what was read back; without its end, since a run
-        # may be continued further than was planned
+        # Through JSON, so that it compares equal to what is read back; without the end, since a run
+        # may be continued beyond what was planned.
         document = asdict(replace(self.spec, generations=0))
         del document["ticks"]
         spec: Json = json.loads(json.dumps(document))
@@ -267,7 +267,7 @@ class Trainer(Generic[C]):
             yield
         except OSError as error:
             if (self._directory / CHECKPOINT_NAME).is_file():
-                fix = "What its checkpoint holds is safe: fix this, and add --resume."
+                fix = "The checkpoint is safe: fix this and add --resume."
             else:
                 fix = "Fix this, or name another --out."
             raise TrainingError(
@@ -286,7 +286,7 @@ class Trainer(Generic[C]):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Have the directory for this run; the kernel gives it back, however the process ends."""
+        """Lock the directory for this run; the kernel releases it however the process ends."""
         with self._writing():
             lock = (self._directory / LOCK_NAME).open("w", encoding="utf-8")
         with lock:
@@ -295,8 +295,8 @@ class Trainer(Generic[C]):
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise TrainingError(
-                        f"{self._directory}: a run is going on in it. "
-                        f"Let that one end, or name another --out."
+                        f"{self._directory}: another run is using it. "
+                        f"Wait for it to end, or name another --out."
                     ) from None
             yield
 
@@ -313,8 +313,8 @@ class Trainer(Generic[C]):
         ours = self._document()
         if any(document[name] != value for name, value in ours.items() if name in document):
             raise TrainingError(
-                f"{self._directory}: was started with other options. "
-                f"Repeat the options of that run, or name another --out."
+                f"{self._directory}: was started with different options. "
+                f"Repeat those options, or name another --out."
             )
         where = str(self._directory)
         state = {name: document[name] for name in names if name in document}
@@ -325,7 +325,7 @@ class Trainer(Generic[C]):
         if saved.generation < 0 or saved.progress.stage not in range(len(self.spec.stages)):
             raise TrainingError(
                 f"{where}: checkpoint: generation {saved.generation} in stage "
-                f"{saved.progress.stage} cannot be. Name another --out."
+                f"{saved.progress.stage} is impossible. Name another --out."
             )
         self.evolution.restore(saved.generation, arrays)
         self.progress = saved.progress
@@ -333,7 +333,7 @@ class Trainer(Generic[C]):
         self.revisions = ("unknown",) if saved.revisions is None else saved.revisions
 
     def _shorten_log(self) -> None:
-        """Drop what a run that was killed has logged of a generation that no checkpoint holds."""
+        """Drop log lines of generations beyond the checkpoint, as left by a killed run."""
         log, generation = self._directory / LOG_NAME, self.evolution.generation
         lines = _lines(log)
         if len(lines) > generation:

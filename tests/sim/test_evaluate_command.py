@@ -196,10 +196,10 @@ def test_options_of_the_other_use_are_refused(hebb, rule_path, options, words):
 @pytest.mark.parametrize(
     ("factory", "words"),
     [
-        ("examples.own_controller:Trot", "is no factory(robot) -> Controller"),
-        ("os:getcwd", "is no factory(robot) -> Controller"),
+        ("examples.own_controller:Trot", "not a factory(robot) -> Controller"),
+        ("os:getcwd", "not a factory(robot) -> Controller"),
         ("builtins:repr", "it returned a str"),
-        ("os:curdir", "is no factory(robot) -> Controller"),
+        ("os:curdir", "not a factory(robot) -> Controller"),
     ],
 )
 def test_what_is_no_factory_is_one_line(hebb, root, factory, words):

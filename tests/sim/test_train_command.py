@@ -78,7 +78,7 @@ def test_another_robot_is_trained_by_the_same_recipe(hebb, small, tmp_path):
     assert header.contract.robot == "mini_cheetah"
     assert header.provenance["command"].endswith("--robot mini_cheetah")
     code, _, errors = hebb("train", "--out", out, *static, "--resume")
-    one_error(code, errors, "started with other options")
+    one_error(code, errors, "started with different options")
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_training_leaves_a_rule_its_provenance_a_log_and_a_curve(hebb, small, tm
     assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
     # the run is not overwritten
     code, _, errors = hebb("train", "--out", out, "--workers", 1, "--seed", 3)
-    one_error(code, errors, "holds a run already")
+    one_error(code, errors, "already holds a run")
     # nor continued with other options
     code, _, errors = hebb("train", "--out", out, "--workers", 1, "--seed", 4, "--resume")
-    one_error(code, errors, "started with other options")
+    one_error(code, errors, "started with different options")
     assert rule.sha256 == load_rule(out / "rule.rule.safetensors").sha256
 
 
@@ -205,7 +205,7 @@ def test_another_network_is_trained_in_the_place_of_the_presets_rule(
     assert header.provenance["command"].endswith(f"--network {network}")
     assert len(log(out)) == 3
     code, _, errors = hebb("train", "--out", out, "--workers", 1, "--resume")
-    one_error(code, errors, "started with other options")
+    one_error(code, errors, "started with different options")
 
 
 def test_a_finished_run_that_is_resumed_keeps_its_rule_and_where_it_came_from(
@@ -285,15 +285,18 @@ def test_a_run_may_begin_with_a_rule(hebb, small, tmp_path):
     assert code == 0, errors
     assert len(log(on)) == 2
     code, _, errors = hebb(*words, "--generations", 2, "--resume")
-    one_error(code, errors, "started with other options")
+    one_error(code, errors, "started with different options")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--network", "static"), "its kind, initial are not those of what is evolved. Name the"),
+        (("--network", "static"), "it differs from the evolved rule in kind, initial. Name the"),
         (("--network", "gru"), "a rule; --start is for networks that are one"),
-        (("--preset", "paper"), "its layer_sizes, update, contract are not"),
+        (
+            ("--preset", "paper"),
+            "it differs from the evolved rule in layer_sizes, update, contract",
+        ),
     ],
 )
 def test_a_rule_that_does_not_fit_is_no_start(hebb, tmp_path, words, message):

@@ -374,9 +374,12 @@ def test_an_eta_that_no_vector_can_stand_for_is_nearly_so():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"kind": "AD"}, "its kind are not"),
-        ({"layer_sizes": (6, 3, 2)}, "its layer_sizes are not"),
-        ({"tick_period": 0.5, "initial": InitialSpec("uniform", 0.7)}, "its initial, tick_period"),
+        ({"kind": "AD"}, "it differs from the evolved rule in kind"),
+        ({"layer_sizes": (6, 3, 2)}, "it differs from the evolved rule in layer_sizes"),
+        (
+            {"tick_period": 0.5, "initial": InitialSpec("uniform", 0.7)},
+            "it differs from the evolved rule in initial, tick_period",
+        ),
     ],
 )
 def test_a_rule_of_another_make_is_no_start(fields, words):

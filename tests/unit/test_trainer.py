@@ -162,7 +162,7 @@ def test_a_run_is_not_continued_under_other_conditions(tmp_path, robot_file):
     def other(stage, draw):
         return (ToyCondition(), ToyCondition(spoil=draw == 3))
 
-    with pytest.raises(TrainingError, match="started with other options"):
+    with pytest.raises(TrainingError, match="started with different options"):
         Trainer(spec, slide, other, tmp_path / "run", resume=True)
     Trainer(spec, slide, conditions, tmp_path / "run", resume=True)
 
@@ -170,7 +170,7 @@ def test_a_run_is_not_continued_under_other_conditions(tmp_path, robot_file):
 def test_a_run_is_not_continued_on_a_robot_that_was_changed(tmp_path, robot, robot_file):
     spec, heavier = toy_training(robot_file), replace(robot, kp=2.0 * robot.kp)
     next(Trainer(spec, slide, conditions, tmp_path / "run", body=robot).run(InlineExecutor))
-    with pytest.raises(TrainingError, match="started with other options"):
+    with pytest.raises(TrainingError, match="started with different options"):
         Trainer(spec, slide, conditions, tmp_path / "run", body=heavier, resume=True)
     Trainer(spec, slide, conditions, tmp_path / "run", body=robot, resume=True)
 
@@ -209,7 +209,7 @@ def test_resuming_a_finished_run_does_nothing(tmp_path, robot_file):
 def test_a_directory_that_holds_a_run_is_not_overwritten(tmp_path, robot_file):
     train(tmp_path / "run", robot_file, stop=1)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with pytest.raises(TrainingError, match=r"holds a run already. Add --resume"):
+    with pytest.raises(TrainingError, match=r"already holds a run. Add --resume"):
         train(tmp_path / "run", robot_file)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == kept
 
@@ -226,7 +226,7 @@ def test_a_run_whose_first_checkpoint_was_not_written_is_begun_anew(tmp_path, ro
     assert anew.evolution.mean.tobytes() == whole.evolution.mean.tobytes()
     assert log(tmp_path / "run") == log(tmp_path / "whole")
     (tmp_path / "run" / NAME).unlink()  # a log of more than that is not thrown away
-    with pytest.raises(TrainingError, match="holds a run already"):
+    with pytest.raises(TrainingError, match="already holds a run"):
         train(tmp_path / "run", robot_file)
 
 
@@ -255,7 +255,7 @@ def test_a_run_ends_with_the_generation_that_spends_its_ticks(
 def test_resuming_with_other_options_is_refused_and_changes_nothing(tmp_path, robot_file):
     train(tmp_path / "run", robot_file, stop=1)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with pytest.raises(TrainingError, match="started with other options"):
+    with pytest.raises(TrainingError, match="started with different options"):
         train(tmp_path / "run", robot_file, resume=True, seed=8)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == kept
 
@@ -287,7 +287,7 @@ def test_a_checkpoint_of_another_shape_is_one_clear_error(tmp_path, robot_file):
     ("field", "value", "told"),
     [
         ("generation", "1", "generation must be a whole number, found '1'"),
-        ("generation", -1, "generation -1 in stage 0 cannot be"),
+        ("generation", -1, "generation -1 in stage 0 is impossible"),
         ("ticks", 1.5, "ticks must be a whole number"),
         ("seconds", float("nan"), "seconds must be a number within"),
         ("revisions", "unknown", "revisions must be a list"),
@@ -304,7 +304,7 @@ def test_a_checkpoint_of_another_shape_is_one_clear_error(tmp_path, robot_file):
         (
             "progress",
             {"stage": 9, "generations": 1, "settled": 1, "worst": []},
-            "in stage 9 cannot be",
+            "in stage 9 is impossible",
         ),
     ],
 )
@@ -350,7 +350,7 @@ def test_a_directory_in_which_a_run_is_going_on_is_refused_and_left_as_it_is(tmp
     second = Trainer(spec, slide, conditions, directory, resume=True)
     next(first)
     before = (directory / NAME).read_bytes(), (directory / LOG_NAME).read_bytes()
-    with pytest.raises(TrainingError, match="a run is going on in it"):
+    with pytest.raises(TrainingError, match="another run is using it"):
         next(second.run(InlineExecutor))
     assert ((directory / NAME).read_bytes(), (directory / LOG_NAME).read_bytes()) == before
     first.close()
