@@ -1,4 +1,4 @@
-"""The motors: how a command becomes torque at every physics substep, healthy or not."""
+"""The motors: turns a command into torque at every physics substep, healthy or damaged."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from hebb_controller.signals import Command, Mode
 
 from .damage import LIMP_FRICTION, Damage, damaged_joints
 
-# The stop of a narrowed joint: a stiff, damped spring, which yields to the whole torque of a motor by
+# The stop of a narrowed joint: a stiff, damped spring that yields to a motor's full torque by
 # 0.11 rad; softer on a robot that it would shake (see stop_share).
 STOP_STIFFNESS = 300.0  # N·m/rad
 STOP_DAMPING = 0.5  # N·m·s/rad
-STOP_CLOSES = 0.06  # rad a tick, where a joint is outside when its range is narrowed
-STOP_MARGIN = 0.9  # of the bound of stability, to which stops are softened that are beyond it
+STOP_CLOSES = 0.06  # rad per tick, if a joint is outside when its range is narrowed
+STOP_MARGIN = 0.9  # of the stability bound, to which stops beyond it are softened
 
 
 def stop_share(robot: RobotSpec, mobility: FloatArray, step: float) -> float:
-    """Return the share of a stop's gains at which a robot with all joints in their stops gains no energy.
+    """Return the share of the stops' gains at which all joints at their stops gain no energy.
 
-    A spring k and a damper d that act once a step h are stable while k·h² + 2·d·h < 4·I, whichever
-    way the joints swing together; k and d are those of the stop and of the joint's controller.
+    A spring k and damper d that act once per step h are stable while k·h² + 2·d·h < 4·I, for every
+    mode of the joints; k and d are the sums over the stop and the joint's controller.
 
     Args:
-        robot: has the gains of the controllers.
+        robot: provides the controller gains.
         mobility: (n, n) inverse of the inertia that the joints move, 1/(kg·m²).
-        step: of the physics, s.
+        step: physics step, s.
     """
 
     def used(share: float) -> float:
-        """Return how much of the bound is used up: 1 is the limit. It is convex in the share."""
+        """Return the used fraction of the bound, 1 at the limit; it is convex in the share."""
         stiffness = robot.kp + share * STOP_STIFFNESS
         damping = robot.kd + share * STOP_DAMPING
         root = np.sqrt(stiffness * step**2 + 2.0 * damping * step)
@@ -48,16 +48,16 @@ def stop_share(robot: RobotSpec, mobility: FloatArray, step: float) -> float:
 
 @dataclass
 class Stop:
-    """The ends of a joint's range; a joint that is outside at first finds them closing slowly."""
+    """The ends of a joint's range; on a joint that starts outside they close slowly."""
 
     joint: int
     low: float
     high: float
-    open: float = math.inf  # rad that it still gives way on either side; known at the first look
+    open: float = math.inf  # rad that it still gives way on either side; known at the first call
     share: float = 1.0  # of its stiffness and damping
 
     def torque(self, position: float, velocity: float) -> float:
-        """Return what it gives the joint, N·m: nothing inside, and it never pulls outwards."""
+        """Return its torque on the joint, N·m: zero inside the range, and never outwards."""
         sign, beyond = 1.0, self.low - position
         if position > self.high:
             sign, beyond = -1.0, position - self.high
@@ -72,14 +72,14 @@ class Stop:
 class Actuator:
     """Joint controllers of one robot: τ = strength · clip(kp(q* − q) − kd·q̇, ±torque).
 
-    Plain Python numbers: for a dozen joints they are faster than arrays.
+    Uses plain Python numbers: for a dozen joints they are faster than arrays.
 
     Args:
-        robot: whose torque limits hold, whatever the command says.
+        robot: the robot; its torque limits always apply.
 
     Attributes:
         locked: joints that take no torque, since something holds them.
-        folding: those of them that are moved to the folded pose and held there.
+        folding: the locked joints that are moved to the folded pose and held there.
     """
 
     def __init__(self, robot: RobotSpec) -> None:
@@ -98,11 +98,11 @@ class Actuator:
         """Put exactly these damages in force; an empty sequence heals everything.
 
         Args:
-            damages: of any kind; those that concern no motor are passed over.
-            stop_share: of the stiffness and damping of stops.
+            damages: damages of any kind; those that affect no motor are ignored.
+            stop_share: share of the stops' stiffness and damping.
 
         Raises:
-            DamageError: the robot has no such part; nothing is changed then.
+            DamageError: the robot has no such part; nothing has been changed.
         """
         robot = self._robot
         strength, friction = [1.0] * robot.n_joints, [0.0] * robot.n_joints
@@ -125,7 +125,7 @@ class Actuator:
                     left[joint] = min(left[joint], damage.amount)
                 elif damage.kind == "reversed":
                     turned ^= {joint}
-        self._strength, self._friction = strength, friction  # all of it, or nothing was raised
+        self._strength, self._friction = strength, friction  # only once all are valid
         self.locked, self.folding = frozenset(locked | folding), frozenset(folding)
         self._reversed = frozenset(turned)
         before = {(stop.joint, stop.low, stop.high): stop for stop in self._stops}
@@ -135,13 +135,13 @@ class Actuator:
             stop.share = stop_share
 
     def _range_left(self, joint: int, fraction: float) -> tuple[float, float]:
-        """Return the limits of a joint narrowed to a fraction of its range about the default, rad."""
+        """Return a joint's limits, rad, with a fraction of its range left about the default."""
         robot, middle = self._robot, self._default[joint]
         low, high = float(robot.lower[joint]), float(robot.upper[joint])
         return middle + fraction * (low - middle), middle + fraction * (high - middle)
 
     def command(self, command: Command) -> None:
-        """Take the command that holds until the next one."""
+        """Take the command to follow until the next one."""
         n = self._robot.n_joints
         zero = [0.0] * n
         kp = command.kp.tolist() if command.mode is Mode.POSITION else zero
@@ -159,7 +159,7 @@ class Actuator:
         """Return the torques for this substep, N·m.
 
         Args:
-            states: per joint (position rad, velocity rad/s, …).
+            states: (position rad, velocity rad/s, …) per joint.
         """
         torques = []
         for state, (target, kp, kd, limit, strength, friction) in zip(

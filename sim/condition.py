@@ -1,4 +1,4 @@
-"""What an episode puts a controller through, as a value: every random part of it is drawn already."""
+"""What an episode puts a controller through, as a value with every random part already drawn."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .damage import Damage
 
 @dataclass(frozen=True)
 class Spell:
-    """Damages that come at a moment and may go again.
+    """Damages that come at one time and may go again.
 
     Attributes:
-        damages: put in force together.
+        damages: damages put in force together.
         onset: s after the start.
-        healed: s after the start at which they are taken back.
+        healed: time at which they are undone, s after the start.
     """
 
     damages: tuple[Damage, ...]
@@ -29,16 +29,16 @@ class Condition:
 
     Attributes:
         duration: s.
-        damages: put in force at ``onset``: what the measures before and after compare.
+        damages: damages put in force at ``onset``, before and after which the measures compare.
         onset: s after the start.
-        healed: s after the start at which the damages are taken back.
-        turn: from the heading of the first pose to the one to keep, rad.
+        healed: time at which the damages are undone, s after the start.
+        turn: angle from the heading of the first pose to the one to keep, rad.
         weight_seed: seed of the initial weights; None to draw them from the episode's seed.
-        background: in force from the first reading to the end: what robot and ground are like. The
-            record does not count it as damage.
-        spells: more damages, at moments of their own.
-        velocity_command: commanded all the time: forward and to the left, m/s, and about the vertical,
-            rad/s. Rules with the channel of that name see it.
+        background: damages in force from the first reading to the end, as properties of robot and
+            ground. The record does not count them as damage.
+        spells: further damages, at times of their own.
+        velocity_command: commanded throughout: forward and to the left, m/s, and about the
+            vertical, rad/s. Rules with the channel of that name see it.
     """
 
     duration: float
@@ -54,11 +54,11 @@ class Condition:
     def changes(self, period: float) -> dict[int, tuple[tuple[Damage, ...], bool]]:
         """Return tick -> (all damages in force from then on, whether any is not background).
 
-        They stand in the order in which they began. What lasts for less than a tick is in force for
-        one; what lasts for some ticks lasts for that many, wherever between two ticks it begins.
+        Damages are listed in the order in which they began. A duration is rounded to whole ticks,
+        at least one, wherever between two ticks it begins.
 
         Args:
-            period: of a tick, s.
+            period: tick period, s.
         """
         spans: list[tuple[int, float, tuple[Damage, ...]]] = []
         for spell in (Spell(self.damages, self.onset, self.healed), *self.spells):

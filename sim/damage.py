@@ -1,11 +1,11 @@
 """Damages and disturbances as values: which part, which kind, how much.
 
-As text one is ``PART:KIND[:AMOUNT]``; several are separated by commas; ``none`` is no damage. ``TABLE``
-below has them all, docs/damage.md says what each does to the physics. Examples::
+As text, a damage is ``PART:KIND[:AMOUNT]``; several are separated by commas; ``none`` is no damage.
+``TABLE`` below lists them all; docs/damage.md says what each does to the physics. Examples::
 
     FR:limp                  no torque; the leg's joints move freely, with a little friction
     RL:weak:0.3              the motors give 0.3 of their torque
-    FR_lower_joint:locked    the joint keeps the angle it has at that moment
+    FR_lower_joint:locked    the joint stays at the angle it has at that moment
     imu:bias:0.1             the orientation reads 0.1 rad of pitch too much
     ground:friction:0.2      between the ground and whatever touches it
 """
@@ -20,19 +20,19 @@ from types import MappingProxyType
 from hebb_controller.errors import DamageError
 from hebb_controller.robot import RobotSpec
 
-LIMP_FRICTION = 0.15  # N·m·s/rad, what a motor without current still resists
+LIMP_FRICTION = 0.15  # N·m·s/rad, the resistance of a motor without current
 
 
 @dataclass(frozen=True)
 class Amount:
-    """What the number of a kind means, and which numbers it may be.
+    """Meaning and range of the number that a kind takes.
 
     Attributes:
-        meaning: for people, e.g. ``the fraction of torque left``.
-        low, high: its range, both included unless ``open_end``.
-        example: one that works.
-        open_end: whether ``high`` itself is too much.
-        whole: whether it counts something.
+        meaning: description for people, e.g. ``the fraction of torque left``.
+        low, high: its range, inclusive unless ``open_end``.
+        example: a valid amount.
+        open_end: whether ``high`` itself is excluded.
+        whole: whether it must be a whole number.
     """
 
     meaning: str
@@ -53,11 +53,11 @@ class Amount:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind.
+    """One kind of damage.
 
     Attributes:
-        parts: what it may happen to: ``leg``, ``joint``, or one of ``PARTS``.
-        amount: the number it takes; None for kinds that take none.
+        parts: parts that it may affect: ``leg``, ``joint``, or any of ``PARTS``.
+        amount: the number that it takes; None for kinds that take none.
     """
 
     parts: tuple[str, ...]
@@ -69,7 +69,7 @@ def _fraction(meaning: str, example: str) -> Amount:
 
 
 PARTS = ("motors", "sensors", "imu", "trunk", "ground")
-"""Parts that every robot has, besides its legs and joints: ``motors`` is all its joints."""
+"""Parts that every robot has besides its legs and joints; ``motors`` means all joints."""
 
 _JOINTS = ("leg", "joint", "motors")
 _SENSORS = ("leg", "joint", "imu", "sensors")
@@ -87,7 +87,7 @@ TABLE: Mapping[str, Kind] = MappingProxyType(
         "constant": Kind(_SENSORS),
         "noise": Kind(_SENSORS, Amount("a standard deviation in rad", 0.0, 1.0, "0.02")),
         "bias": Kind(("leg", "joint", "imu"), Amount("an offset in rad", -1.5, 1.5, "0.1")),
-        "dropout": Kind(_SENSORS, Amount("the probability of a tick to be lost", 0, 1, "0.5")),
+        "dropout": Kind(_SENSORS, Amount("the probability that a tick is lost", 0, 1, "0.5")),
         "latency": Kind(("sensors",), Amount("ticks of delay", 0, 50, "2", whole=True)),
         "payload": Kind(("trunk",), Amount("a mass in kg", 0.0, 100.0, "3")),
         "push": Kind(("trunk",), Amount("a force to the left in N", -5e3, 5e3, "100")),
@@ -97,7 +97,7 @@ TABLE: Mapping[str, Kind] = MappingProxyType(
         "slope": Kind(("ground",), Amount("an angle uphill in rad", -0.6, 0.6, "0.1")),
     }
 )
-"""Kind -> to what it may happen, and the number that it takes."""
+"""Kind -> the parts that it may affect, and the number that it takes."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Damage:
     Attributes:
         part: a leg or a joint of the robot, or one of ``PARTS``.
         kind: a key of ``TABLE``.
-        amount: its number; 0, unused, for kinds that take none.
+        amount: the amount; 0 and unused for kinds that take none.
     """
 
     part: str
@@ -145,7 +145,7 @@ def make_damage(part: str, kind: str, amount: float | None) -> Damage:
     """Return a damage whose kind exists and whose amount fits it.
 
     Raises:
-        DamageError: the kind is unknown, or the amount is missing, unasked for or out of range.
+        DamageError: the kind is unknown, or the amount is missing, not allowed or out of range.
     """
     item = ":".join((part, kind, *([] if amount is None else [f"{amount:g}"])))
     if kind not in TABLE:
@@ -165,10 +165,10 @@ def make_damage(part: str, kind: str, amount: float | None) -> Damage:
 
 
 def check_damage(damage: Damage, robot: RobotSpec) -> None:
-    """Check that a robot can have a damage: its kind and amount, and that it has the part.
+    """Check the kind and amount of a damage, and that the robot has its part.
 
     Raises:
-        DamageError: it cannot.
+        DamageError: the robot cannot have this damage.
     """
     takes = damage.kind in TABLE and TABLE[damage.kind].amount
     make_damage(damage.part, damage.kind, damage.amount if takes else None)
@@ -176,12 +176,12 @@ def check_damage(damage: Damage, robot: RobotSpec) -> None:
     if damage.part in PARTS:
         if damage.part not in parts:
             raise DamageError(
-                f"damage '{damage}': '{damage.kind}' cannot happen to '{damage.part}', only to: "
+                f"damage '{damage}': '{damage.kind}' cannot affect '{damage.part}', only "
                 f"{', '.join(parts)}."
             )
     elif "joint" not in parts:
         raise DamageError(
-            f"damage '{damage}': '{damage.kind}' happens to '{parts[0]}' only: "
+            f"damage '{damage}': '{damage.kind}' affects only '{parts[0]}': "
             f"write {replace(damage, part=parts[0])}."
         )
     else:
@@ -189,7 +189,7 @@ def check_damage(damage: Damage, robot: RobotSpec) -> None:
 
 
 def damaged_joints(damage: Damage, robot: RobotSpec) -> tuple[int, ...]:
-    """Return the indices of the joints that a damage concerns; for ``motors`` and ``sensors`` all.
+    """Return the indices of the joints that a damage affects; all for ``motors`` and ``sensors``.
 
     Raises:
         DamageError: the robot has no such part.
@@ -203,12 +203,12 @@ def damaged_joints(damage: Damage, robot: RobotSpec) -> tuple[int, ...]:
     raise DamageError(
         f"damage '{damage}': robot '{robot.name}' has no leg or joint '{damage.part}'. "
         f"Legs: {', '.join(robot.legs)}; joints: {', '.join(robot.joint_names)}; "
-        f"besides: {', '.join(PARTS)}."
+        f"other parts: {', '.join(PARTS)}."
     )
 
 
 def numbered(damages: Sequence[Damage]) -> list[tuple[Damage, int]]:
-    """Return each damage with how many equal ones stand before it: every entry counts for itself."""
+    """Return each damage with the number of equal ones before it, which tells duplicates apart."""
     return [(damage, damages[:i].count(damage)) for i, damage in enumerate(damages)]
 
 

@@ -1,4 +1,4 @@
-"""One episode: a controller drives the simulated robot, and what happened is recorded."""
+"""One episode: a controller drives the simulated robot, and the result is recorded."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .world import World
 
 @functools.cache
 def world_for(robot: str, tick_period: float) -> World:
-    """Return this process's world for a robot and a time between commands, s.
+    """Return this process's world for a robot and a tick period, s.
 
-    It is made once, since PyBullet does not give it all back.
+    It is made only once, since PyBullet does not free all of its memory.
     """
     return World(load_robot(robot), tick_period=tick_period)
 
 
 @dataclass(frozen=True)
 class EpisodeRunner:
-    """Runs episodes on one robot; may be sent to another process, which has its own world.
+    """Runs episodes on one robot; picklable, and each process uses its own world.
 
     Attributes:
         robot: name of the robot spec.
@@ -40,9 +40,9 @@ class EpisodeRunner:
         """Return what happened in one episode; the same seed gives the same bits.
 
         Args:
-            controller: is reset first, and ticks with its own period.
+            controller: the controller, reset first; it ticks at its own period.
             condition: what the episode puts it through.
-            seed: of the pose and, unless the condition has its own, of the initial weights.
+            seed: seed of the pose and, unless the condition has its own, of the initial weights.
         """
         world = world_for(self.robot, controller.interface.period)
         return run_episode(controller, world, condition, seed)

@@ -1,9 +1,9 @@
-"""Reads the part of MJCF that walkers are made of: capsules and spheres on hinges.
+"""Reads the part of MJCF that walkers need: capsules and spheres on hinges.
 
-PyBullet has a loader of its own, which is not used: it puts two links in the place of each joint, the
-moving one without mass, gives everything the density of water, and lets what turns by q about an axis such as
-(1, 1, 0) spin at √2·q̇. What is read becomes a URDF; a body without a joint is merged into the one that
-it hangs on. Whatever is not understood is an error.
+PyBullet's own loader is not used: it replaces each joint by two links, the moving one without mass,
+gives everything the density of water, and turns a hinge about an axis such as (1, 1, 0) at √2·q̇.
+The result here is a URDF; a body without a joint is merged into its parent. Anything unsupported is
+an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hebb_controller.robot import FloatArray
 
 _NOTHING = 0.001  # kg, and 1e-6 kg·m²: what is left of a link without shapes
 
-# What is understood of an element, and what does not matter: that the spec states, or the simulator does.
+# Supported attributes per element, and those ignored because the spec or the simulator sets them.
 _UNDERSTOOD: Mapping[str, frozenset[str]] = {
     "body": frozenset({"name", "pos"}),
     "joint": frozenset({"name", "type", "pos", "axis", "range"}),
@@ -36,7 +36,7 @@ _PASSED_OVER: Mapping[str, frozenset[str]] = {
 
 
 class _Shape(NamedTuple):
-    """A capsule: what is within ``radius`` of a line from ``start`` to ``end``; a sphere if they are one."""
+    """A capsule: all within ``radius`` of the line from ``start`` to ``end``; a sphere if equal."""
 
     start: FloatArray
     end: FloatArray
@@ -50,7 +50,7 @@ class _Shape(NamedTuple):
         return density * math.pi * self.radius**2 * (length + 4.0 / 3.0 * self.radius)
 
     def inertia(self, density: float) -> FloatArray:
-        """Return its inertia about its middle, (3, 3) kg·m²: of a cylinder and two hemispheres."""
+        """Return its inertia about its centre, (3, 3) kg·m²: a cylinder and two hemispheres."""
         span, r = self.end - self.start, self.radius
         length = float(np.linalg.norm(span))
         ball = density * 4.0 / 3.0 * math.pi * r**3
@@ -65,17 +65,17 @@ class _Shape(NamedTuple):
 def urdf_from_mjcf(path: Path, *, density: float, shortened: Mapping[str, float]) -> str:
     """Return the robot in an MJCF file as the text of a URDF, with some links shortened.
 
-    A shortened link keeps its thickness and direction: its shapes, and where its children sit, move
-    towards its joint. At 0 nothing is left of it that could touch anything.
+    A shortened link keeps its thickness and direction: its shapes and the attachment points of its
+    children move towards its joint. At 0, nothing is left of it that could touch anything.
 
     Args:
-        path: the file.
-        density: of all shapes, kg/m³, whatever the file says.
-        shortened: name of the joint that moves the link -> the fraction of its length left.
+        path: path of the MJCF file.
+        density: density of all shapes, kg/m³; overrides the file.
+        shortened: name of the joint that moves the link -> fraction of its length left.
 
     Raises:
-        RobotSpecError: the file holds what is not understood.
-        DamageError: it has no such joint.
+        RobotSpecError: the file contains something unsupported.
+        DamageError: the file has no such joint.
     """
     try:
         root = ET.parse(path).getroot()  # noqa: S314 - the simulator's own model
@@ -91,34 +91,36 @@ def urdf_from_mjcf(path: Path, *, density: float, shortened: Mapping[str, float]
     bodies = {j.get("name"): body for body in trunks[0].iter("body") for j in body.findall("joint")}
     for name, fraction in shortened.items():
         if name not in bodies:
-            raise DamageError(f"{path.name}: there is no joint '{name}' whose link to shorten.")
+            raise DamageError(f"{path.name}: no joint '{name}', so its link cannot be shortened.")
         _shorten(bodies[name], fraction)
     robot = ET.Element("robot", name=root.get("model", path.stem))
     _add_link(robot, trunks[0], density=density, unit=unit)
-    ET.indent(robot)  # Bullet fails on a line of many thousand characters
+    ET.indent(robot)  # Bullet fails on lines of many thousand characters
     return ET.tostring(robot, encoding="unicode")
 
 
 def _complete(element: ET.Element, default: ET.Element | None, path: Path) -> None:
-    """Fill in what the defaults say, and check that all of it is understood."""
+    """Fill in the defaults, and check that everything in the element is supported."""
     tag = element.tag
     if tag not in _UNDERSTOOD:
         known = ", ".join(_UNDERSTOOD)
-        raise RobotSpecError(f"{path.name}: <{tag}> is not understood, only {known}.")
+        raise RobotSpecError(f"{path.name}: <{tag}> is not supported, only {known}.")
     for key, value in ({} if default is None else default.attrib).items():
         element.attrib.setdefault(key, value)
     where = f"{path.name}: {tag} '{element.get('name', '')}'"
     for key in element.attrib:
         if key not in _UNDERSTOOD[tag] | _PASSED_OVER[tag]:
             known = ", ".join(sorted(_UNDERSTOOD[tag]))
-            raise RobotSpecError(f"{where}: '{key}' is not understood, only {known}.")
+            raise RobotSpecError(f"{where}: '{key}' is not supported, only {known}.")
     if tag == "joint" and (element.get("type", "hinge") != "hinge" or not element.get("range")):
-        raise RobotSpecError(f"{where}: only hinges with a range are understood.")
+        raise RobotSpecError(f"{where}: only hinges with a range are supported.")
     if tag == "joint" and _vector(element.get("pos")).any():
         raise RobotSpecError(f"{where}: must sit at the origin of its body.")
     form = element.get("type", "sphere"), bool(element.get("fromto")), bool(element.get("size"))
     if tag == "geom" and form not in {("sphere", False, True), ("capsule", True, True)}:
-        raise RobotSpecError(f"{where}: only spheres with 'size', and capsules with 'fromto' too.")
+        raise RobotSpecError(
+            f"{where}: only spheres with 'size', and capsules with 'size' and 'fromto'."
+        )
     if tag == "body" and len(element.findall("joint")) > 1:
         raise RobotSpecError(f"{where}: has more than one joint.")
 
@@ -136,7 +138,7 @@ def _shorten(body: ET.Element, fraction: float) -> None:
 
 
 def _add_link(robot: ET.Element, body: ET.Element, *, density: float, unit: float) -> None:
-    """Add a body, and what moves on it, to a URDF; ``unit`` is that of angles, rad."""
+    """Add a body and those that move on it to a URDF; ``unit`` is the unit of angles, rad."""
     name = body.get("name", "")
     link = ET.SubElement(robot, "link", name=name)
     shapes, moving = _merged(body, np.zeros(3))
@@ -148,7 +150,7 @@ def _add_link(robot: ET.Element, body: ET.Element, *, density: float, unit: floa
         ET.SubElement(contact, "lateral_friction", value=shapes[0].friction)
     for child, origin in moving:
         hinge = child.find("joint")
-        assert hinge is not None  # noqa: S101 - that is what makes it moving
+        assert hinge is not None  # noqa: S101 - moving bodies have one
         axis = _vector(hinge.get("axis", "0 0 1"))
         low, high = (unit * float(word) for word in hinge.get("range", "").split())
         joint = ET.SubElement(robot, "joint", name=hinge.get("name", ""), type="revolute")
@@ -164,7 +166,7 @@ def _add_link(robot: ET.Element, body: ET.Element, *, density: float, unit: floa
 def _merged(
     body: ET.Element, at: FloatArray
 ) -> tuple[list[_Shape], list[tuple[ET.Element, FloatArray]]]:
-    """Return the shapes of a body and of all that is fixed to it, and the bodies that move on it."""
+    """Return the shapes of a body and everything fixed to it, and the bodies that move on it."""
     shapes = [_shape(geom, at) for geom in body.findall("geom")]
     moving: list[tuple[ET.Element, FloatArray]] = []
     for child in body.findall("body"):

@@ -1,4 +1,4 @@
-"""Episodes of which parts are still to be drawn: what a scenario file is, once read."""
+"""Episodes with parts still to be drawn: the contents of a scenario file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .damage import Damage
 
 T = TypeVar("T")
 
-DIGITS = 4  # decimals of a drawn number, so that its text is the whole of it
+DIGITS = 4  # decimals of a drawn number, so that its text is exact
 
 
 @dataclass(frozen=True)
 class Choice(Generic[T]):
-    """One of several, each as likely; a plain value is a choice of one."""
+    """One of several, equally likely; a plain value is a choice of one."""
 
     ends: tuple[T, ...]
 
@@ -29,12 +29,12 @@ class Choice(Generic[T]):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Any number between two, rounded to ``DIGITS`` decimals, but not beyond them."""
+    """A number between two bounds, rounded to ``DIGITS`` decimals but kept within the bounds."""
 
     ends: tuple[float, float]
 
     def draw(self, rng: np.random.Generator) -> float:
-        """Return one of them."""
+        """Return one such number."""
         least, most = self.ends
         return min(max(round(float(rng.uniform(least, most)), DIGITS), least), most)
 
@@ -58,7 +58,7 @@ class RandomDamage:
 
 @dataclass(frozen=True)
 class RandomSpell:
-    """Damages that come together at a random moment and last for a random time, None for ever."""
+    """Damages that come together at a random time and last for a random time; None for ever."""
 
     onset: Number
     lasts: Number | None
@@ -76,11 +76,11 @@ class Scenario:
     """What may happen in an episode of one robot.
 
     Attributes:
-        name: of the file, without its ending.
+        name: file name without its suffix.
         duration: s.
-        turn: from the first heading to the one to keep, rad.
-        background: in force all the time.
-        timeline: what comes and goes; the first is what measures compare before and after.
+        turn: angle from the first heading to the one to keep, rad.
+        background: damages in force throughout.
+        timeline: damages that come and go; the measures compare before and after the first.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What stands between the wire and the simulated motors: takes commands, damps when they stop."""
+"""Between the wire and the simulated motors: takes commands, and damps when they stop."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class _Received:
 
 
 class Receiver:
-    """Holds the latest command of one robot.
+    """Holds the latest command for one robot.
 
     Args:
-        robot: its gains hold; the wire brings none.
-        timeout: after this time without a command the robot is damped, s of steady time.
+        robot: the robot; provides the gains, which the wire does not carry.
+        timeout: time without a command after which the robot is damped, s of steady time.
     """
 
     def __init__(self, robot: RobotSpec, *, timeout: float) -> None:
@@ -44,17 +44,17 @@ class Receiver:
         stamp: int,
         now: float,
     ) -> None:
-        """Take a command; one that is refused leaves the one before in force.
+        """Take a command; if it is refused, the previous one stays in force.
 
         Args:
-            names: the joints, in any order, all of them.
-            position: their targets, rad; empty for DAMP.
+            names: names of all joints, in any order.
+            position: joint targets, rad; empty for DAMP.
             velocity: with an empty ``position``, zero for each joint.
-            stamp: of the reading that the command answers, ns.
+            stamp: stamp of the reading that the command answers, ns.
             now: steady time, s.
 
         Raises:
-            MessageError: a joint is missing or unknown, or the values mean no command.
+            MessageError: a joint is missing or unknown, or the values are not a valid command.
         """
         self._latest = _Received(self._decode(names, position, velocity), stamp, now)
 
@@ -63,7 +63,7 @@ class Receiver:
         self._latest = None
 
     def in_force(self, now: float) -> Command | None:
-        """Return the command in force; None if it has timed out, or none came yet."""
+        """Return the command in force; None if it has timed out or none has come yet."""
         latest = self._latest
         if latest is None or now - latest.when > self._timeout:
             return None
@@ -86,11 +86,11 @@ class Receiver:
         if len(position) == 0:
             if len(velocity) != len(names) or any(velocity):
                 raise MessageError(
-                    "joint_command: without positions it must be DAMP: zero velocity for each joint."
+                    "joint_command: no positions. For DAMP, set a zero velocity for each joint."
                 )
             return self._damp
         if len(position) != len(names):
-            raise MessageError(f"joint_command: {len(position)} positions, {len(names)} names.")
+            raise MessageError(f"joint_command: {len(position)} positions for {len(names)} names.")
         if not math.isfinite(sum(position)):
             raise MessageError("joint_command: a position is not finite.")
         by_name = dict(zip(names, position, strict=True))

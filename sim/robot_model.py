@@ -19,34 +19,35 @@ from hebb_controller.robot import RobotSpec
 from .mjcf import urdf_from_mjcf
 from .urdf_model import urdf_to_load
 
-# Where nothing is left of a link but its motor's rotor, it counts this many times: once is too little for
-# mini_cheetah, whose thigh and rotor would shake each other at 200 Hz (see actuator.stop_share).
+# Where only the motor's rotor is left of a link, its inertia counts this many times: once is too
+# little for mini_cheetah, whose thigh and rotor would shake each other at 200 Hz (see
+# actuator.stop_share).
 NOTHING_LEFT = 2.0
 
 
 def load_model(
     robot: RobotSpec, client: int, *, visual: bool, shortened: Mapping[str, float]
 ) -> tuple[int, list[int]]:
-    """Return (body, joint indices in the order of the spec) of a robot put into the world.
+    """Load a robot into the world; return (body, joint indices in the order of the spec).
 
     Fixed links are merged. The motors' rotor inertia is added to every moving link, about all axes, so
-    the robot as a whole resists turning more: without it the lightest links make a PD controller at
-    200 Hz unstable.
+    the whole robot also resists turning more: without it, the lightest links make a PD controller
+    at 200 Hz unstable.
 
     Args:
         robot: the robot.
         client: the physics client.
         visual: whether to load what only a camera sees.
-        shortened: joint -> the fraction that is left of the length of the link it moves.
+        shortened: joint -> fraction left of the length of the link that it moves.
 
     Raises:
-        RobotSpecError: there is no such model, it lacks a joint of the spec, a mass or a mesh, or it is
-            MJCF with what :mod:`.mjcf` does not understand.
+        RobotSpecError: there is no such model, it lacks a joint of the spec, a mass or a mesh, or
+            it is MJCF that :mod:`.mjcf` does not support.
         DamageError: a link cannot be shortened.
     """
     flags = pybullet.URDF_MERGE_FIXED_LINKS
     if robot.simulation.density is not None:
-        flags |= pybullet.URDF_USE_INERTIA_FROM_FILE  # that of its shapes; else Bullet boxes them
+        flags |= pybullet.URDF_USE_INERTIA_FROM_FILE  # not that of bounding boxes, Bullet's default
     if not visual:
         flags |= pybullet.URDF_IGNORE_VISUAL_SHAPES
     with _quiet(), _model_file(robot, visual=visual, shortened=shortened) as path:
@@ -94,8 +95,8 @@ def _model_file(robot: RobotSpec, *, visual: bool, shortened: Mapping[str, float
     path = Path(pybullet_data.getDataPath()) / robot.simulation.model
     if not path.is_file():
         raise RobotSpecError(
-            f"robot '{robot.name}': there is no model {path}, nor one beside the spec. State a path from "
-            f"the directory of the spec, one that pybullet_data has, or an absolute one."
+            f"robot '{robot.name}': there is no model {path}, nor one beside the spec. Give a path "
+            f"relative to the spec, one in pybullet_data, or an absolute one."
         )
     density = robot.simulation.density
     text = (
@@ -114,8 +115,8 @@ def _model_file(robot: RobotSpec, *, visual: bool, shortened: Mapping[str, float
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    # Merging links prints a line for each from C, which would end up in --json output. C keeps what it
-    # prints to a pipe in a buffer of its own: that has to be emptied on the right side of the switch.
+    # Merging links prints a line for each from C, which would end up in --json output. C buffers
+    # what it prints to a pipe, so its buffer must be flushed on the right side of the switch.
     sys.stdout.flush()
     c_library = ctypes.CDLL(None)
     c_library.fflush(None)

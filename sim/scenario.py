@@ -1,6 +1,6 @@
-"""Scenarios: YAML files that say what happens in an episode, random parts as distributions.
+"""Scenarios: YAML files that say what happens in an episode, with random parts as distributions.
 
-A file is checked as a whole, for one robot, when it is loaded: a mistake is one line that names the
+A file is checked completely, for one robot, when it is loaded; an error is one line that names the
 file's line and the valid choices. docs/damage.md shows the format. :meth:`Scenario.draw` makes the
 concrete episode.
 """
@@ -35,10 +35,10 @@ def available_scenarios() -> list[str]:
 
 
 def load_scenario(name_or_path: str | Path, robot: RobotSpec) -> Scenario:
-    """Return the scenario with a shipped name (``limp_leg``) or in a YAML file, for a robot.
+    """Return the scenario for a robot, by shipped name (``limp_leg``) or path of a YAML file.
 
     Raises:
-        ScenarioError: no such scenario, or the file is unreadable, incomplete or wrong somewhere.
+        ScenarioError: there is no such scenario, or the file is unreadable or invalid.
     """
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
@@ -59,12 +59,12 @@ def parse_scenario(text: str, robot: RobotSpec, *, where: str) -> Scenario:
     """Return the scenario in a YAML text.
 
     Args:
-        text: the text.
-        robot: what its legs and joints are looked up on.
-        where: the file's path: its stem names the scenario, and errors begin with it.
+        text: the YAML text.
+        robot: robot whose legs and joints it may name.
+        where: path of the file; its stem names the scenario, and error messages begin with it.
 
     Raises:
-        ScenarioError: something in it is wrong; the message names the line.
+        ScenarioError: the text is invalid; the message names the line.
     """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -81,7 +81,7 @@ def parse_scenario(text: str, robot: RobotSpec, *, where: str) -> Scenario:
 
 
 class _Parser:
-    """Reads the nodes of one file, of which each knows its line."""
+    """Parses the nodes of one file, each of which knows its line."""
 
     def __init__(self, robot: RobotSpec, where: str) -> None:
         self._robot = robot
@@ -197,7 +197,7 @@ class _Parser:
         if node is None:
             return ()
         if not isinstance(node, yaml.SequenceNode) or not node.value:
-            self._fail(node, f"{name}: expected a list of at least one, found {_found(node)}.")
+            self._fail(node, f"{name}: expected a non-empty list, found {_found(node)}.")
         return tuple(parse(item) for item in node.value)
 
     def _fields(
@@ -210,7 +210,7 @@ class _Parser:
         for key, value in node.value:
             word = key.value if isinstance(key, yaml.ScalarNode) else _found(key)
             if word in fields:
-                self._fail(key, f"'{word}' stands twice.")
+                self._fail(key, f"'{word}' appears twice.")
             if word not in (*needed, *optional):
                 self._fail(key, f"unknown field '{word}'. Known: {known}.")
             fields[word] = value

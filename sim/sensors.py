@@ -1,6 +1,6 @@
-"""What stands between the true state and a reading: a tilted ground, delay, and failing sensors.
+"""Between the true state and a reading: a tilted ground, delay, and failing sensors.
 
-The joint controllers have encoders of their own: what fails here is what the network is told.
+The joint controllers have their own encoders: a fault here affects only what the network is told.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from hebb_controller.signals import SensorReading
 
 from .damage import Damage, damaged_joints, numbered
 
-VELOCITY_NOISE = 10.0  # 1/s: a joint or gyro reads its rate with this times the noise of its angle
+VELOCITY_NOISE = 10.0  # 1/s: noise of a joint's or gyro's rate, as a multiple of that of the angle
 
-# The order in which faults act, whatever the order they are listed in.
+# The order in which faults act, however they are listed.
 ORDER = ("reversed", "latency", "bias", "noise", "dropout", "constant")
 
 
 @dataclass
 class _Fault:
-    """One fault in force: the joints it concerns, whether the imu, and what it remembers."""
+    """One fault in force: the joints it affects, whether the imu too, and what it remembers."""
 
     damage: Damage
-    number: int  # of equal ones before it
+    number: int  # equal ones before it
     joints: list[int]
     imu: bool
     kept: SensorReading
@@ -54,7 +54,7 @@ class Sensors:
         """Heal everything.
 
         Args:
-            rng: draws what is random in the faults to come.
+            rng: source of randomness for the faults to come.
         """
         self._rng = rng
         self._faults = []
@@ -64,11 +64,11 @@ class Sensors:
     def damage(
         self, damages: Sequence[Damage], *, incline: Quaternion, last: SensorReading
     ) -> None:
-        """Put exactly these faults in force; those that were keep what they remember.
+        """Put exactly these faults in force; those already in force keep what they remember.
 
         Args:
-            damages: of any kind; those that concern no sensor are passed over.
-            incline: rotates the frame of the ground into one whose z axis is vertical, xyzw.
+            damages: damages of any kind; those that affect no sensor are ignored.
+            incline: rotation from the ground frame to one with a vertical z axis, xyzw.
             last: the reading delivered last.
         """
         before = {(fault.damage, fault.number): fault for fault in self._faults}
@@ -89,10 +89,10 @@ class Sensors:
         self._healthy = not faults and incline == IDENTITY
 
     def read(self, truth: SensorReading) -> SensorReading:
-        """Return what the sensors say; the stamps are true.
+        """Return what the sensors report; the stamps are always true.
 
         Args:
-            truth: the true state, its orientation in the frame of the ground.
+            truth: the true state, with its orientation in the ground frame.
         """
         if self._healthy:
             return truth
@@ -156,7 +156,7 @@ class Sensors:
         turn: Quaternion,
         velocity: float | FloatArray = 0.0,
     ) -> SensorReading:
-        """Return a reading with something added to the joints' values, and a turn of the body."""
+        """Return a reading with offsets added to joint values, and the orientation turned."""
         joint_position, joint_velocity = reading.joint_position, reading.joint_velocity
         orientation = reading.orientation
         if fault.joints:
@@ -173,7 +173,7 @@ class Sensors:
         )
 
     def _kept(self, fault: _Fault, reading: SensorReading) -> SensorReading:
-        """Return a reading in which the part says what it said before."""
+        """Return a reading in which the part repeats its kept values."""
         kept = fault.kept
         reading = self._with_joints(fault, reading, kept.joint_position, kept.joint_velocity)
         if not fault.imu:

@@ -1,8 +1,8 @@
-"""A robot's URDF with links cut shorter: no call of PyBullet shortens a link in place.
+"""A robot's URDF with some links shortened: PyBullet cannot shorten a link in place.
 
-A link is scaled along the axis of its own frame that points to what hangs on it: its shapes, its mass,
-and where its children sit. At 0 nothing is left of it, or of what is fixed to it, that could touch anything or
-has a weight.
+A link is scaled along the axis of its own frame that points to its children: its shapes, its mass,
+and where the children attach. At 0, neither the link nor anything fixed to it can touch anything or
+has weight.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def shorten(root: ET.Element, fractions: Mapping[str, float], *, where: str) -> 
     """Shorten links of a URDF in place.
 
     Args:
-        root: its <robot>.
-        fractions: name of the joint that moves the link -> the fraction of its length left.
-        where: names the file in errors.
+        root: the <robot> element.
+        fractions: name of the joint that moves the link -> fraction of its length left.
+        where: name of the file, for error messages.
 
     Raises:
         DamageError: there is no such joint.
@@ -31,7 +31,7 @@ def shorten(root: ET.Element, fractions: Mapping[str, float], *, where: str) -> 
     links = {link.get("name", ""): link for link in root.findall("link")}
     for name, fraction in fractions.items():
         if name not in joints:
-            raise DamageError(f"{where}: there is no joint '{name}' whose link to shorten.")
+            raise DamageError(f"{where}: no joint '{name}', so its link cannot be shortened.")
         _shorten(links, list(joints.values()), child(joints[name]), fraction)
 
 
@@ -66,16 +66,16 @@ def _shorten(
 def fixed_to(
     name: str, links: Mapping[str, ET.Element], joints: Sequence[ET.Element]
 ) -> list[ET.Element]:
-    """Return the links that form one rigid body with a link, itself not included."""
+    """Return the links that form one rigid body with a link, excluding itself."""
     body = [name]
-    for link in body:  # which grows meanwhile
+    for link in body:  # grows while iterating
         on_it = (j for j in joints if _parent(j) == link and j.get("type") == "fixed")
         body += [child(joint) for joint in on_it if child(joint) not in body]
     return [links[link] for link in body[1:] if link in links]
 
 
 def make_weightless(link: ET.Element) -> None:
-    """Give a link next to no mass: one without <inertial> would weigh 1 kg."""
+    """Give a link almost no mass: without <inertial>, it would weigh 1 kg."""
     for inertial in link.findall("inertial"):
         link.remove(inertial)
     inertial = ET.SubElement(link, "inertial")
@@ -100,7 +100,7 @@ def _scale_shape(part: ET.Element, axis: int, fraction: float) -> None:
 
 
 def _local_axis(rpy: tuple[float, float, float], axis: int) -> int:
-    """Return which axis of a turned shape lies closest to an axis of its link."""
+    """Return the axis of a rotated shape that lies closest to an axis of its link."""
     row = matrix_from_rpy(*rpy)[axis]
     return max(range(3), key=lambda local: abs(row[local]))
 

@@ -1,8 +1,8 @@
-"""Ground and one robot in a physics client, and what can be changed about them and taken back.
+"""The ground and one robot in a physics client, with every change to them reversible.
 
-A stage is built once; :meth:`Stage.clear` restores the state that was saved then, contact caches
-included, takes every change back and releases every motor, so nothing leaks from one episode into the
-next. (Building it anew for each episode takes 8 ms and never gives 0.3 MB back.)
+A stage is built once; :meth:`Stage.clear` restores the state saved then, including contact caches,
+and :meth:`Stage.place` undoes every change and releases every motor, so nothing leaks from one
+episode into the next. (Rebuilding for each episode would take 8 ms and leak 0.3 MB.)
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from hebb_controller.robot import FloatArray, RobotSpec
 from .robot_model import load_model
 from .surroundings import Surroundings
 
-PENETRATION = 0.002  # m, that feet on the ground have anyway
-SUBSTEPS = 4  # of a tick, at least
-MAX_STEP = 0.005  # s, of the physics: 200 Hz
-GROUND_REACH = 60.0  # m from the middle of the ground, at which it is moved along
-GROUND_STEP = 50.0  # m, by multiples of which
+PENETRATION = 0.002  # m, depth to which feet on the ground sink in anyway
+SUBSTEPS = 4  # least number per tick
+MAX_STEP = 0.005  # s, longest physics step: 200 Hz
+GROUND_REACH = 60.0  # m from the middle of the ground, beyond which it is moved along
+GROUND_STEP = 50.0  # m, the grid on which it moves
 LOCKED_SOLVER_ITERATIONS = 50  # with 5, a locked joint yields by 0.06 rad; with 50, by 0.001
-LOCK_FORCE = 500.0  # N·m, what holds a locked joint
+LOCK_FORCE = 500.0  # N·m, holds a locked joint
 FOLD_SPEED = 3.0  # rad/s, at which a leg moves to its folded pose
 
 
 @dataclass(frozen=True)
 class RobotState:
-    """Where everything is: base in the frame of the ground (orientation xyzw), joints by the spec."""
+    """State of the base in the ground frame (orientation xyzw), and of the joints in spec order."""
 
     position: Sequence[float]
     orientation: Sequence[float]
@@ -49,16 +49,16 @@ class Stage:
     Args:
         robot: the robot.
         tick_period: time between two commands, s.
-        visual: whether camera frames will be asked for.
-        shortened: joint -> the fraction that is left of the length of the link it moves.
+        visual: whether camera frames will be requested.
+        shortened: joint -> fraction left of the length of the link that it moves.
 
     Attributes:
-        client, body: PyBullet's numbers of the client and of the robot in it.
+        client, body: PyBullet's ids of the client and of the robot in it.
         shortened: as given.
-        substeps: steps of the physics in a tick.
-        joints: PyBullet's numbers of the joints in the order of the spec.
-        folded: the folded pose, (n,) rad: each leg as by default but for its last joint, which is at
-            that end of its range which lifts the foot higher.
+        substeps: physics steps per tick.
+        joints: PyBullet's indices of the joints, in spec order.
+        folded: the folded pose, (n,) rad: the default pose, but with each leg's last joint at the
+            end of its range that lifts the foot higher.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Stage:
         self._trunk = pybullet.getDynamicsInfo(self.body, -1, physicsClientId=client)
         self._middle = (0.0, 0.0)  # of the ground, m
         self._friction = pybullet.getDynamicsInfo(self._ground, -1, physicsClientId=client)[1]
-        # A foot that is shortened to nothing has Bullet's default, not that of its model.
+        # A foot shortened to nothing has Bullet's default friction, not that of its model.
         feet = [self.joints[joints[-1]] for joints in robot.legs.values()]
         left = [link for link in feet if self._touches(link)]
         self._foot_friction = pybullet.getDynamicsInfo(
@@ -99,16 +99,16 @@ class Stage:
         self._built = pybullet.saveState(physicsClientId=client)
 
     def close(self) -> None:
-        """Give the physics client back."""
+        """Disconnect the physics client."""
         if self.client >= 0:
             pybullet.disconnect(self.client)
             self.client = -1
 
     def clear(self) -> None:
-        """Restore the stage as it was built; the robot still has to be placed, then released."""
+        """Restore the stage as it was built; the robot must then be placed."""
         client, body = self.client, self.body
-        # Far from the ground for one step, every contact pair dissolves: pairs are solved in the
-        # order in which they arose, and that order would otherwise survive into this episode.
+        # One step far from the ground dissolves every contact pair: pairs are solved in the order
+        # in which they arose, and that order would otherwise carry over into the next episode.
         pybullet.resetBasePositionAndOrientation(
             body, [0.0, 0.0, 100.0], [0.0, 0.0, 0.0, 1.0], physicsClientId=client
         )
@@ -118,7 +118,7 @@ class Stage:
 
     @functools.cached_property
     def mobility(self) -> FloatArray:
-        """How the joints yield by default, (n, n) 1/(kg·m²): the inverse of the inertia that they move.
+        """Inverse of the inertia that the joints move in the default pose, (n, n) 1/(kg·m²).
 
         The trunk is free, and the rotors are included.
         """
@@ -135,12 +135,12 @@ class Stage:
         inverse = np.linalg.inv(inertia)
         rows = [
             moving.index(joint) - len(moving) for joint in self.joints
-        ]  # those of the trunk first
+        ]  # the trunk's rows come first
         found: FloatArray = inverse[np.ix_(rows, rows)]
         return found
 
     def keep_ground_under(self, position: Sequence[float]) -> None:
-        """Have a robot that went far, m, still walk on ground, which ends 100 m from its middle."""
+        """Keep ground under a robot at a position, m: the plane ends 100 m from its middle."""
         (x, y), (at_x, at_y) = position[:2], self._middle
         if max(abs(x - at_x), abs(y - at_y)) > GROUND_REACH:
             self._move_ground(
@@ -155,7 +155,7 @@ class Stage:
             )
 
     def place(self, state: RobotState) -> None:
-        """Put the robot into a state, healthy and released; the stage must have been cleared."""
+        """Put the robot into a state, healthy and with motors released; clear the stage first."""
         client, body = self.client, self.body
         pybullet.resetBasePositionAndOrientation(
             body, state.position, state.orientation, physicsClientId=client
@@ -172,7 +172,7 @@ class Stage:
         self._release(range(len(self.joints)))
 
     def state(self) -> RobotState:
-        """Return where everything is."""
+        """Return the state of the base and the joints."""
         client, body = self.client, self.body
         position, orientation = pybullet.getBasePositionAndOrientation(body, physicsClientId=client)
         linear, angular = pybullet.getBaseVelocity(body, physicsClientId=client)
@@ -182,7 +182,7 @@ class Stage:
         )
 
     def lift_out_of_the_ground(self) -> None:
-        """Lift the robot until it sticks in the ground no deeper than feet do, its velocity unchanged."""
+        """Lift the robot until it is no deeper in the ground than feet are; keep its velocity."""
         client, body = self.client, self.body
         points = pybullet.getClosestPoints(body, self._ground, 0.0, physicsClientId=client)
         depth = max((-point[8] for point in points), default=0.0)
@@ -197,7 +197,7 @@ class Stage:
         """Put exactly these surroundings in force."""
         client, now = self.client, self._surroundings
         if wanted.payload != now.payload:
-            # Given a mass alone, PyBullet computes another inertia.
+            # Given only a mass, PyBullet would recompute the inertia.
             pybullet.changeDynamics(
                 self.body,
                 -1,
@@ -206,7 +206,7 @@ class Stage:
                 physicsClientId=client,
             )
         if wanted.friction != now.friction:
-            # Bullet multiplies the coefficients of the two that touch.
+            # Bullet multiplies the coefficients of the two bodies in contact.
             own = self._friction
             if wanted.friction is not None:
                 own = wanted.friction / self._foot_friction
@@ -216,10 +216,10 @@ class Stage:
         self._surroundings = wanted
 
     def hold(self, locked: frozenset[int], folding: frozenset[int]) -> None:
-        """Hold exactly these joints, those that are new where they are or in the folded pose.
+        """Hold exactly these joints; new ones where they are, or in the folded pose.
 
         Args:
-            locked: indices into the joints of the spec.
+            locked: indices of the joints, in spec order.
             folding: those of them that move to the folded pose first.
         """
         wanted = {joint: joint in folding for joint in sorted(locked)}
@@ -243,8 +243,8 @@ class Stage:
         return bool(shapes)
 
     def _hold(self, joint: int, *, fold: bool) -> None:
-        # Bullet's own position motor is a constraint: it holds a joint without drifting, as
-        # long as no torque is commanded to it besides.
+        # Bullet's own position motor is a constraint: it holds a joint without drift as long as the
+        # joint gets no torque command as well.
         number = self.joints[joint]
         angle = pybullet.getJointState(self.body, number, physicsClientId=self.client)[0]
         speed = {"maxVelocity": FOLD_SPEED} if fold else {}
@@ -259,7 +259,7 @@ class Stage:
         )
 
     def _release(self, joints: Sequence[int]) -> None:
-        # A joint comes with a velocity motor that brakes it; without force it does nothing.
+        # Every joint comes with a velocity motor that brakes it; zero force disables it.
         for joint in joints:
             pybullet.setJointMotorControl2(
                 self.body,
@@ -270,7 +270,7 @@ class Stage:
             )
 
     def _find_folded(self, robot: RobotSpec) -> list[float]:
-        """Return the folded pose; leaves the robot as it was loaded."""
+        """Return the folded pose, leaving the robot as it was loaded."""
         client, body = self.client, self.body
         loaded = [pybullet.getJointState(body, j, physicsClientId=client)[0] for j in self.joints]
         pose: list[float] = robot.default.tolist()

@@ -1,4 +1,4 @@
-"""What a robot carries, is pushed by and stands on."""
+"""What a robot carries, what pushes it, and what it stands on."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ GRAVITY = 9.81  # m/s²
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is around a robot; the defaults are those of a healthy one.
+    """Surroundings of a robot; the defaults are those of an undamaged one.
 
-    A slope leaves the ground where it is and tilts gravity: the same physics in another frame, as long
-    as the imu is told.
+    A slope leaves the ground in place and tilts gravity: the same physics in another frame, as long
+    as the imu readings account for it.
 
     Attributes:
-        payload: mass added at the trunk's centre of mass, a point, kg.
+        payload: point mass added at the trunk's centre of mass, kg.
         friction: coefficient between the ground and whatever touches it; None as built.
-        gravity: m/s², in the frame of the ground.
-        incline: rotates the frame of the ground into one whose z axis is vertical, xyzw.
-        push: force on the trunk's centre of mass, N, in the frame of the ground; None for none.
-        twist: torque on the trunk, N·m, in the frame of the ground; None for none.
+        gravity: gravity in the ground frame, m/s².
+        incline: rotation from the ground frame to one with a vertical z axis, xyzw.
+        push: force on the trunk's centre of mass in the ground frame, N; None for none.
+        twist: torque on the trunk in the ground frame, N·m; None for none.
     """
 
     payload: float = 0.0
@@ -38,12 +38,13 @@ class Surroundings:
 
 
 def surroundings(begun: Sequence[tuple[Damage, float]]) -> Surroundings:
-    """Return what the damages in force put around the robot; the others are passed over.
+    """Return the surroundings that the damages in force make; other kinds are ignored.
 
-    Masses, forces and torques add up; of several frictions or slopes the last holds.
+    Masses, forces and torques add up; of several frictions or slopes, the last applies.
 
     Args:
-        begun: damages, each with the yaw of the robot when it began, rad: pushes and slopes go by it.
+        begun: damages, each with the robot's yaw when it began, rad, which directs pushes and
+            slopes.
     """
     payload, friction, gravity, incline = 0.0, None, (0.0, 0.0, -GRAVITY), IDENTITY
     push_x = push_y = twist = 0.0

@@ -1,7 +1,7 @@
-"""Makes a robot's URDF what the simulator should load: PyBullet takes some files amiss without a word.
+"""Repairs a robot's URDF before loading: PyBullet silently misreads some files.
 
-It gives 1 kg to every link that states no mass, such as the frame of an imu or a camera, and it refuses
-a whole file for a mesh that only a camera would see. What needs no mending is loaded as it is.
+It gives 1 kg to every link that states no mass, such as an imu or camera frame, and it rejects a
+whole file over a mesh that only a camera would see. A file that needs no repair is loaded as it is.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _SCHEMES = ("package://", "model://")
 
 
 def urdf_to_load(path: Path, *, visual: bool, shortened: Mapping[str, float]) -> str | None:
-    """Return the text to load in place of a URDF, meshes named by absolute paths; None if it needs none.
+    """Return the repaired text of a URDF, with absolute mesh paths; None if it needs no repair.
 
     Args:
-        path: the file.
+        path: path of the URDF.
         visual: whether what only a camera sees will be loaded.
-        shortened: name of the joint that moves the link -> the fraction of its length left.
+        shortened: name of the joint that moves the link -> fraction of its length left.
 
     Raises:
-        RobotSpecError: it is no URDF, a body has no mass, or a mesh is not found.
-        DamageError: a joint of ``shortened`` is not there.
+        RobotSpecError: the file is not a URDF, a body has no mass, or a mesh is not found.
+        DamageError: the file lacks a joint of ``shortened``.
     """
     try:
         root = ET.parse(path).getroot()  # noqa: S314 - the user's own model
@@ -37,7 +37,7 @@ def urdf_to_load(path: Path, *, visual: bool, shortened: Mapping[str, float]) ->
     if root.tag != "robot":
         raise RobotSpecError(
             f"{path} cannot be read as a URDF: its root is <{root.tag}>, not <robot>. "
-            f"State an MJCF model as 'mjcf'."
+            f"If it is an MJCF model, give it as 'mjcf' instead of 'urdf'."
         )
     massless = _links_without_mass(root, path)
     for link in massless:
@@ -55,8 +55,8 @@ def urdf_to_load(path: Path, *, visual: bool, shortened: Mapping[str, float]) ->
             lost.add(mesh.get("filename", ""))
     if lost:
         raise RobotSpecError(
-            f"{path}: mesh files are not found, or not of a format that PyBullet reads: "
-            f"{', '.join(sorted(lost))}. It looks in the directory of the URDF and in each above it."
+            f"{path}: mesh files are not found, or in a format that PyBullet cannot read: "
+            f"{', '.join(sorted(lost))}. Put them beside the URDF or in a directory above it."
         )
     if not (massless or dropped or shortened):
         return None
@@ -66,7 +66,7 @@ def urdf_to_load(path: Path, *, visual: bool, shortened: Mapping[str, float]) ->
 
 
 def _links_without_mass(root: ET.Element, path: Path) -> list[ET.Element]:
-    """Return the links without <inertial>, each part of a body that has its mass elsewhere.
+    """Return the links without <inertial> in bodies that have mass elsewhere.
 
     Raises:
         RobotSpecError: no link of a body has a mass.
@@ -82,15 +82,15 @@ def _links_without_mass(root: ET.Element, path: Path) -> list[ET.Element]:
         without = [part for part in body if part.find("inertial") is None]
         if len(without) == len(body):
             raise RobotSpecError(
-                f"{path}: link '{name}' has no <inertial>, and nothing fixed to it has one: "
-                f"PyBullet would make it 1 kg. Give it one that states its mass."
+                f"{path}: link '{name}' has no <inertial>, nor has anything fixed to it: "
+                f"PyBullet would make it 1 kg. Add an <inertial> with its mass."
             )
         massless += without
     return massless
 
 
 def _meshes(root: ET.Element) -> list[tuple[ET.Element, ET.Element, ET.Element]]:
-    """Return (link, its <visual> or <collision>, mesh) of each mesh that PyBullet looks for."""
+    """Return (link, its <visual> or <collision>, mesh) for each mesh that PyBullet loads."""
     return [
         (link, part, mesh)
         for link in root.findall("link")
@@ -100,7 +100,7 @@ def _meshes(root: ET.Element) -> list[tuple[ET.Element, ET.Element, ET.Element]]
 
 
 def _mesh_file(mesh: ET.Element, path: Path) -> Path | None:
-    """Return where PyBullet finds a mesh: beside the URDF, or in a directory above it."""
+    """Return the path of a mesh, beside the URDF or in a directory above it; None if not found."""
     name = mesh.get("filename", "")
     for scheme in _SCHEMES:
         name = name.removeprefix(scheme)

@@ -1,8 +1,8 @@
 """A PyBullet world with one robot: commands in, sensor readings out, one tick at a time.
 
-What is damaged is spread over four: the :class:`Actuator` weakens motors, the :class:`Stage` holds
-joints and changes what the robot carries and stands on, the :class:`Sensors` fail, and a shortened leg
-is another stage, onto which the state is copied.
+Damage is handled in four places: the :class:`Actuator` weakens motors, the :class:`Stage` holds
+joints and changes what the robot carries and stands on, the :class:`Sensors` fail, and a shortened
+leg is another stage, onto which the state is copied.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .stage import RobotState, Stage
 from .surroundings import surroundings
 
 TICK_PERIOD = 0.02  # s
-MAX_STAGES = 4  # with shortened legs, kept ready; each takes 35 MB, and 40 ms to build
-POSE_NOISE = 0.1  # rad, every joint starts within this of the default pose
+MAX_STAGES = 4  # with shortened legs, kept ready; each takes 35 MB and 40 ms to build
+POSE_NOISE = 0.1  # rad, how far from the default pose a joint may start
 
 
 @dataclass(frozen=True)
 class BaseState:
-    """Where the trunk really is; what no sensor tells.
+    """True position and velocity of the trunk, which no sensor reports.
 
     Attributes:
         position: (3,) m, world frame.
@@ -50,11 +50,11 @@ class World:
     Args:
         robot: the robot.
         tick_period: time between two commands, s.
-        visual: whether camera frames will be asked for.
+        visual: whether camera frames will be requested.
 
     Attributes:
-        truth: the present state as sound sensors would tell it, orientation in the frame of the
-            ground.
+        truth: the present state as healthy sensors would report it, orientation in the ground
+            frame.
         physics_seconds: time spent in the physics engine so far.
     """
 
@@ -68,10 +68,8 @@ class World:
         self._actuator = Actuator(robot)
         self._sensors = Sensors(robot)
         self._damages: tuple[Damage, ...] = ()
-        self._headings: dict[
-            tuple[Damage, int], float
-        ] = {}  # that the robot had when each began, rad
-        self._push: Vector | None = None  # N, in the frame of the ground
+        self._headings: dict[tuple[Damage, int], float] = {}  # of the robot when each began, rad
+        self._push: Vector | None = None  # N, in the ground frame
         self._twist: Vector | None = None  # N·m
         self._tick = 0
         self._power = 0.0
@@ -80,13 +78,13 @@ class World:
         self._velocity: Sequence[float] = ()
         self._whole = Stage(robot, tick_period, visual=visual, shortened={})
         self._shortened: dict[tuple[tuple[int, float], ...], Stage] = {}
-        self._driven = list(range(robot.n_joints))  # joints that take torque: not the locked ones
+        self._driven = list(range(robot.n_joints))  # joints that take torque: all but the locked
         self._enter(self._whole)
         self.truth = self._look()
         self._last = self.truth
 
     def close(self) -> None:
-        """Give the physics clients back."""
+        """Disconnect the physics clients."""
         for stage in (self._whole, *self._shortened.values()):
             stage.close()
 
@@ -94,8 +92,8 @@ class World:
         """Return the first reading of a new, healthy robot in a random pose and heading.
 
         Args:
-            rng: draws the joint angles, within POSE_NOISE of the default, and the yaw; what is
-                random in sensor faults comes from a child of it.
+            rng: draws the joint angles, within POSE_NOISE of the default, and the yaw; a child of
+                it drives random sensor faults.
         """
         robot = self.robot
         self._sensors.reset(rng.spawn(1)[0])
@@ -132,11 +130,11 @@ class World:
     def damage(self, damages: Sequence[Damage]) -> None:
         """Put exactly these damages in force from the next tick on; none heals the robot.
 
-        Those that were in force already stay as they are: a locked joint keeps its angle, a constant
-        sensor its value, a slope and a push their direction.
+        Those already in force stay as they are: a locked joint keeps its angle, a constant sensor
+        its value, a slope and a push their direction.
 
         Raises:
-            DamageError: the robot cannot have one of them; nothing is changed then.
+            DamageError: the robot cannot have one of them; nothing has been changed.
         """
         for damage in damages:
             check_damage(damage, self.robot)
@@ -192,22 +190,25 @@ class World:
 
     @property
     def power(self) -> float:
-        """Sum of |torque · velocity| over the joints in the last substep, W; the mean of a tick is higher."""
+        """Sum of |torque · velocity| over the joints in the last substep, W.
+
+        The mean over the tick is higher.
+        """
         return self._power
 
     def base(self) -> BaseState:
-        """Return where the trunk really is."""
+        """Return the true position and velocity of the trunk."""
         return BaseState(np.array(self._position), np.array(self._velocity))
 
     def show(
         self, position: Sequence[float], orientation: Sequence[float], joints: Sequence[float]
     ) -> None:
-        """Put the robot into a recorded state, for the camera; nothing moves by itself.
+        """Put the robot into a recorded state, for the camera, without simulating.
 
         Args:
-            position: (3,) of the base, m.
-            orientation: (4,) of the base, xyzw.
-            joints: (n,) rad, in the order of the spec.
+            position: (3,) base position, m.
+            orientation: (4,) base orientation, xyzw.
+            joints: (n,) joint positions in spec order, rad.
         """
         pybullet.resetBasePositionAndOrientation(
             self._body, position, orientation, physicsClientId=self._client
@@ -217,7 +218,7 @@ class World:
         self.truth = self._look()
 
     def camera(self, *, width: int, height: int) -> npt.NDArray[np.uint8]:
-        """Return an RGB frame, (height, width, 3), of a camera that follows the robot."""
+        """Return an RGB frame, (height, width, 3), from a camera that follows the robot."""
         distance = 5.0 * self.robot.simulation.start_height
         view = pybullet.computeViewMatrixFromYawPitchRoll(
             [self._position[0], self._position[1], 0.2], distance, 40.0, -20.0, 0.0, 2
@@ -235,13 +236,13 @@ class World:
         return pixels[:, :, :3].copy()
 
     def sense(self) -> SensorReading:
-        """Return what the sensors say now; :meth:`step` and :meth:`reset` have done it already."""
+        """Return a new sensor reading; :meth:`step` and :meth:`reset` already return one."""
         self.truth = self._look()
         self._last = self._sensors.read(self.truth)
         return self._last
 
     def _look(self) -> SensorReading:
-        """Return the true state, read off the physics."""
+        """Return the true state, read from the physics."""
         client, body = self._client, self._body
         states = pybullet.getJointStates(body, self._joints, physicsClientId=client)
         self._states = states
@@ -264,7 +265,7 @@ class World:
         self._client, self._body, self._joints = stage.client, stage.body, stage.joints
 
     def _stand_on(self, stage: Stage) -> None:
-        """Go on on another stage, in the same state, but for contacts, which arise anew.
+        """Continue on another stage in the same state, except for contacts, which form anew.
 
         A leg that grows back into the ground lifts the robot.
         """
@@ -280,7 +281,7 @@ class World:
         self.truth = self._look()
 
     def _stage_for(self, damages: Sequence[Damage]) -> Stage:
-        """Return the stage whose robot has these legs shortened, and no others."""
+        """Return the stage whose robot has exactly these legs shortened."""
         left: dict[int, float] = {}
         for damage in damages:
             if damage.kind == "shortened":
@@ -297,7 +298,7 @@ class World:
                 if len(self._shortened) < MAX_STAGES:
                     break
                 self._shortened.pop(old).close()
-        self._shortened[key] = stage  # the one used last stands last
+        self._shortened[key] = stage  # most recently used last
         return stage
 
     def _stop_share(self, damages: Sequence[Damage]) -> float:

@@ -1,4 +1,4 @@
-"""MJCF that is not understood is refused."""
+"""Unsupported MJCF is refused."""
 
 import math
 from xml.etree import ElementTree as ET
@@ -29,13 +29,13 @@ def test_axes_become_unit_vectors_and_degrees_radians(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('pos="0.1 0 0"', 'pos="0.1 0 0" quat="1 0 0 0"', "body 'leg': 'quat' is not understood"),
+        ('pos="0.1 0 0"', 'pos="0.1 0 0" quat="1 0 0 0"', "body 'leg': 'quat' is not supported"),
         ('type="hinge"', 'type="slide"', "joint 'hip': only hinges with a range"),
         ('range="-10 10"', "", "joint 'hip': only hinges with a range"),
         ('axis="0 2 0"', 'axis="0 2 0" pos="0 0 1"', "joint 'hip': must sit at the origin"),
         ('type="capsule"', 'type="mesh"', "only spheres with 'size', and capsules"),
         ('size="0.02"', "", "only spheres with 'size', and capsules"),
-        ("<geom type", "<site/><geom type", "<site> is not understood"),
+        ("<geom type", "<site/><geom type", "<site> is not supported"),
         ("<joint", '<joint name="a" range="0 1"/><joint', "has more than one joint"),
         ("</worldbody>", '<body name="b"/></worldbody>', "has 2 bodies in the world"),
     ],
@@ -53,5 +53,5 @@ def test_what_is_no_xml_is_refused(tmp_path):
 
 
 def test_shortening_a_link_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(DamageError, match=r"toy.xml: there is no joint 'knee'"):
+    with pytest.raises(DamageError, match=r"toy.xml: no joint 'knee'"):
         read(tmp_path, MODEL, {"knee": 0.5})

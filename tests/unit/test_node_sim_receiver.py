@@ -59,7 +59,7 @@ def test_only_the_answer_with_the_readings_stamp_answers_it(receiver):
         (NAMES[1:], ZERO[1:], (), "Name each once"),
         ([*NAMES[1:], "tail"], ZERO, (), "tail"),
         ([*NAMES[1:], NAMES[1]], ZERO, (), "Name each once"),
-        (NAMES, ZERO[1:], (), "11 positions, 12 names"),
+        (NAMES, ZERO[1:], (), "11 positions for 12 names"),
         (NAMES, [math.nan, *ZERO[1:]], (), "not finite"),
         (NAMES, (), (), "zero velocity for each joint"),
         (NAMES, (), [1.0, *ZERO[1:]], "zero velocity for each joint"),
