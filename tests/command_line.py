@@ -1,8 +1,8 @@
-"""What tests of the command line share."""
+"""Shared by the tests of the command line."""
 
 
 def one_error(code, errors, words):
-    """Say that bad input was answered by one line that holds these words, and exit code 2."""
+    """Assert that bad input gives exit code 2 and one line that contains these words."""
     assert code == 2
     lines = [line for line in errors.splitlines() if line]
     assert len(lines) == 1

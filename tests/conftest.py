@@ -1,4 +1,4 @@
-"""What all tests share: paths, and how hypothesis searches."""
+"""Shared by all tests: paths, and the hypothesis profile."""
 
 import sys
 from pathlib import Path
@@ -9,21 +9,21 @@ from toys import toy_robot, write_toy_robot
 
 from hebb_controller import cli
 
-# The same examples in every run: a test fails for a change, not by the day. No deadline for one
-# example, since a loaded machine may stop anything for a second.
+# The same examples in every run, so that only a change makes a test fail. No deadline per example,
+# since a loaded machine may stall anything for a second.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture
 def robot():
-    """Return the robot of two joints."""
+    """Return the two-joint toy robot."""
     return toy_robot()
 
 
 @pytest.fixture
 def robot_file(tmp_path: Path) -> str:
-    """Return the path of its spec."""
+    """Return the path of the toy robot's spec."""
     return write_toy_robot(tmp_path)
 
 

@@ -22,7 +22,7 @@ TIMEOUT = 0.1
 
 
 def loaded(robot, path="one", *, scale=0.3):
-    """Return a controller whose weights, and so whose actions, follow from the seed alone."""
+    """Return a controller whose weights, and so its actions, depend on the seed alone."""
     channels = (Channel("joint_position", 1.0, 5.0), Channel("clock", 1.0, 1.0))
     n = robot.n_joints
     header = RuleHeader(
@@ -57,9 +57,9 @@ def settings(**changes):
 
 
 def sample(robot, stamp, received=None, **changes):
-    """Return a reading in the default pose; by default it is received at its stamp.
+    """Return a reading in the default pose, by default received at its stamp.
 
-    Velocities differ each time, as on any robot: a driver that repeats itself is damped.
+    Velocities differ each time, as on any robot: readings that repeat would be damped.
     """
     reading = SensorReading(
         stamp=stamp * 1e-9,
@@ -73,7 +73,7 @@ def sample(robot, stamp, received=None, **changes):
 
 
 class Driven:
-    """A loop with the time line of its readings."""
+    """A loop with the timeline of its readings."""
 
     def __init__(self, robot, **changes):
         self.robot = robot

@@ -1,4 +1,4 @@
-"""A robot's driver in this process, over real DDS, with the faults that drivers have."""
+"""A robot's driver in this process, over real DDS, with the faults of real drivers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ class Driver:
     """Joints that go where they are told; a context manager.
 
     Args:
-        robot: begins in its default pose.
-        rate: of both topics, Hz.
-        names: under which positions are published, in the order of the robot's joints.
-        scale: factor on what is read of a joint, position and velocity; one for each.
-        wiring: joint that is told to move -> the one that does.
+        robot: the robot, which begins in its default pose.
+        rate: rate of both topics, Hz.
+        names: joint names to publish, in the order of the robot's joints.
+        scale: factor on each joint's position and velocity readings; one, or one per joint.
+        wiring: joint told to move -> joint that does.
         orientation: xyzw.
-        latched: whether the subscriber of joint_command asks for what a plain publisher does not offer.
+        latched: whether joint_command is subscribed to with QoS that a plain publisher does not
+            offer.
 
     Attributes:
         quiet: whether the sensors publish nothing.
-        commands: all that came on joint_command.
-        commanders: nodes that were seen to publish it.
+        commands: all messages on joint_command.
+        commanders: nodes seen to publish it.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Driver:
         return len(last.position) == 0 and list(last.velocity) == [0.0] * len(last.name)
 
     def wait_for_motion(self, timeout: float = 60.0) -> None:
-        """Wait until a joint was told to go elsewhere."""
+        """Wait until a joint is told to move."""
         end = time.monotonic() + timeout
         while not (abs(self._target - self._robot.default) > 0.01).any():
             assert time.monotonic() < end, "nothing was told to move"

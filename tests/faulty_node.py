@@ -1,4 +1,4 @@
-"""The controller node with one fault built in, that the environment names: how a test makes errors."""
+"""The controller node with one fault, named by the environment, built in for tests of errors."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ def fail(*_, **__):
 
 
 def once(kind, name, act):
-    """Have a method do something else the first time that it is called."""
+    """Make a method call ``act`` first, the first time it is called."""
     method = getattr(kind, name)
 
     def call(self, *args, **rest):
@@ -31,7 +31,7 @@ def once(kind, name, act):
 
 
 def before(kind, name, act):
-    """Have something done first whenever a method is called."""
+    """Make a method call ``act`` first, every time it is called."""
     method = getattr(kind, name)
 
     def call(self, *args, **rest):
@@ -42,12 +42,12 @@ def before(kind, name, act):
 
 
 def hold_up(drive):
-    """Keep the control thread busy for longer than anybody waits for it."""
+    """Keep the control thread busy for longer than anything waits for it."""
     drive._thread.post(lambda _: time.sleep(0.8))
 
 
 def hang_in_the_next_tick(drive):
-    """Have the control thread come back with its command after the node has damped without it."""
+    """Make the control thread return its command after the node has damped without it."""
     tick = ControlLoop.tick
 
     def hang(self, *args):
@@ -62,7 +62,7 @@ def hang_in_the_next_tick(drive):
 
 
 def hang_in_a_publish():
-    """Have the middleware keep the thread that publishes a command, from the 100th on."""
+    """Make the middleware block the publishing thread from the 100th command on."""
     count = itertools.count()
     before(CommandOutput, "send", lambda _: next(count) < 100 or threading.Event().wait())
 

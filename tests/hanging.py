@@ -1,4 +1,4 @@
-"""A robot that hangs: the model of a1 with a trunk that nothing moves, high above the ground."""
+"""A robot that hangs: the a1 model with an immovable trunk, high above the ground."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import yaml
 from hebb_controller.share import shipped
 
 STOPS = "motors:narrowed:0.98"
-"""Damage that gives the joints of the simulated robot the stops that those of a real one have."""
+"""Damage that gives the simulated joints stops like those of a real robot."""
 
 
 def hanging_a1(directory: Path, *, max_reading_age: float) -> Path:
-    """Return the path of the spec of an a1 whose trunk weighs nothing, which PyBullet holds in its place.
+    """Return the path of the spec of an a1 with a massless trunk, which PyBullet holds in place.
 
     Args:
-        directory: for the files.
-        max_reading_age: of its spec, s.
+        directory: where the files go.
+        max_reading_age: value in its spec, s.
     """
     models = Path(pybullet_data.getDataPath())
     tree = ET.parse(models / "a1" / "a1.urdf")  # noqa: S314 - the simulator's own model

@@ -1,4 +1,4 @@
-"""A control loop with a plastic rule, and a robot that always reads the same but for noise."""
+"""A control loop with a plastic rule, and a robot with constant readings except for noise."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ SWAP = SwapSettings(blend=4 * PERIOD, probation=16 * PERIOD)
 
 
 def loaded(name, *, norm=None, robot=None, **rule):
-    """Return a rule; with ``norm``, one whose envelope it leaves at once if that is small."""
+    """Return a rule; with ``norm``, one with an envelope, left at once if ``norm`` is small."""
     made = toy_rule(seed=sum(map(ord, name)), **{**GENTLE, **rule})
     envelope = None
     if norm is not None:
@@ -31,7 +31,7 @@ def loaded(name, *, norm=None, robot=None, **rule):
 
 
 class Driven:
-    """A loop, and a robot that always reads the same but for noise."""
+    """A loop, and a robot with constant readings except for noise."""
 
     def __init__(self, first=None, *, run=True, swap=SWAP, **settings):
         self.robot = toy_robot()
@@ -51,7 +51,7 @@ class Driven:
             assert self.loop.status.phase is Phase.RUN
 
     def step(self, ticks=1, *, sources=(), **fields):
-        """Tick; ``sources`` are topics with how many ticks each is behind in its stamp."""
+        """Tick; ``sources`` maps topics to the number of ticks by which their stamps lag."""
         commands = []
         for _ in range(ticks):
             self.stamp += NS
@@ -78,7 +78,7 @@ class Driven:
 
 
 def run_again(driven):
-    """Have the robot go through its default pose to the first tick of its next run."""
+    """Take the robot through its default pose to the first tick of its next run."""
     if driven.status.phase is Phase.DAMPED:
         assert driven.loop.reset_estop(driven.stamp * 1e-9) == ""
     else:

@@ -1,9 +1,9 @@
-"""One tick of a plastic network, written slowly from the method's equations, and how far a float32
-computation of it may be away.
+"""A plain reference for one tick of a plastic network, with error bounds for float32.
 
-Everything is float64 and goes synapse by synapse. `Bounded` numbers carry the derived bound: u is
-float32's unit roundoff, and the sum or product of k roundings is off by at most gamma(k), relative to
-the sum of the magnitudes (Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1).
+Everything is float64 and goes synapse by synapse, from the method's equations. Each value comes
+with a derived bound: u is float32's unit roundoff, and the sum or product of k roundings is off by
+at most gamma(k), relative to the sum of the magnitudes (Higham, Accuracy and Stability of Numerical
+Algorithms, lemma 3.1).
 """
 
 import math
@@ -28,7 +28,7 @@ def gamma(k: int) -> float:
 
 @dataclass
 class Tick:
-    """What one tick leaves behind; each array has its bound beside it."""
+    """The results of one tick, each array with its bound."""
 
     action: np.ndarray
     action_bound: np.ndarray
@@ -42,7 +42,7 @@ class Tick:
 def reference_tick(
     rule: Rule, state: Mapping[str, np.ndarray], observation: np.ndarray, gain: float = 1.0
 ) -> Tick:
-    """Return what follows from a state and an observation, both taken as exact."""
+    """Return the tick that follows from a state and an observation, both taken as exact."""
     header = rule.header
     sizes, update = header.layer_sizes, header.update
     layers = unflatten(state["weights"], sizes)
@@ -100,7 +100,7 @@ def reference_tick(
             normalise_layer(changed[k], errors[k], update.normalisation, update.bound)
     return Tick(
         action=np.array(values[-1]),
-        action_bound=1.01 * np.array(bounds[-1]),  # what is of second order in u
+        action_bound=1.01 * np.array(bounds[-1]),  # for terms of second order in u
         weights=np.concatenate([layer.ravel() for layer in changed]),
         weights_bound=1.01 * np.concatenate([error.ravel() for error in errors]),
         trace=np.array([value for layer in traces for value in layer]),
@@ -113,7 +113,7 @@ def change(k, kind, learning_rate, *, pre, post, decay):
     """Return the change of one synapse and its bound.
 
     Najarro & Risi 2020, eq. 1, and its variants: with D (or a fifth constant E) outside eta, and with
-    terms left out.
+    terms omitted.
     """
     (x, x_bound), (y, y_bound) = pre, post
     eta = k.get("eta", learning_rate)
@@ -148,7 +148,7 @@ def normalise_layer(weights, errors, normalisation, bound):
 
 
 def unflatten(flat, sizes):
-    """Return nested lists, per layer one row per neuron, of flat weights."""
+    """Return flat weights as nested lists, per layer one row per neuron."""
     layers, rest = [], [float(value) for value in flat]
     for n_in, n_out in zip(sizes, sizes[1:], strict=False):
         layers.append([rest[i * n_in : (i + 1) * n_in] for i in range(n_out)])

@@ -1,4 +1,4 @@
-"""A simulator and a controller as processes, watched by this one: what the tests over ROS share."""
+"""A simulator and a controller as processes, watched by this one; shared by the tests over ROS."""
 
 import itertools
 import os
@@ -25,13 +25,13 @@ from hebb_controller.share import share_dir
 
 CONTROL = "/controller_node"
 SIM = "/sim_node"
-RUNNING = []  # the rig that runs, if one does
+RUNNING = []  # the running rig, if any
 PATIENCE = 30.0  # s, how long a test waits for what must happen
-LATE = 2.0  # s that a patient rig lets either side be late: a shared machine may stand still for 1
+LATE = 2.0  # s by which a patient rig lets either side be late: a shared machine may stall for 1
 
 
 def find_stand_ins():
-    """Have child processes find the modules in ``stand_ins``, which run where a node would."""
+    """Let child processes find the modules in ``stand_ins``, which run in place of nodes."""
     here = str(Path(__file__).parent / "stand_ins")
     paths = os.getenv("PYTHONPATH", "").split(os.pathsep)
     if here not in paths:
@@ -39,7 +39,7 @@ def find_stand_ins():
 
 
 def write_spec(directory, **parts):
-    """Write the shipped robot's spec with other parts; return its path."""
+    """Write the shipped robot's spec with some parts replaced; return its path."""
     shipped = share_dir() / "config" / "robots" / "a1.yaml"
     document = yaml.safe_load(shipped.read_text(encoding="utf-8"))
     path = directory / "robot.yaml"
@@ -48,17 +48,17 @@ def write_spec(directory, **parts):
 
 
 def patient_parameters(directory, *, safe_action="damp"):
-    """Return parameters of a controller that no busy machine makes it damp by."""
+    """Return controller parameters with which a busy machine does not make it damp."""
     safety = {"safe_action": safe_action, "max_tilt": 1.0, "max_reading_age": LATE}
     return {
         "robot": write_spec(directory, safety=safety),
         "sensor_timeout": LATE,
-        "frozen_timeout": LATE + 0.5,  # or it is the first to speak
+        "frozen_timeout": LATE + 0.5,  # or it would trip first
     }
 
 
 class Recorder:
-    """Every message of a topic with the steady time of its arrival here."""
+    """Every message of a topic with the steady time of its arrival."""
 
     def __init__(self):
         self.items = []
@@ -82,8 +82,7 @@ class Recorder:
                     index += 1
                 left = end - time.monotonic()
                 assert left > 0, (
-                    f"nothing of the kind among {len(self.items) - since} messages, "
-                    f"the last: {self.items[-1:]}"
+                    f"no such message among {len(self.items) - since}, the last: {self.items[-1:]}"
                 )
                 self._more.wait(left)
 
@@ -104,7 +103,7 @@ def is_damp(command):
 
 
 def exploding_rule(robot):
-    """Return a rule whose weights grow at every tick, beyond what its header claims of them."""
+    """Return a rule whose weights grow at every tick, beyond its envelope."""
     gentle = gentle_rule(robot, scale=1.0)
     envelope = Envelope(1000, (LayerEnvelope(norm=30.0, change=1e9, saturation=1.0),) * 2)
     update = replace(gentle.header.update, decay=0.0, normalisation="none")
@@ -113,7 +112,7 @@ def exploding_rule(robot):
 
 
 def gentle_rule(robot, *, seed=0, scale=0.02):
-    """Return a plastic rule that moves the robot's joints a little and does not throw it over."""
+    """Return a plastic rule that moves the robot's joints a little without toppling it."""
     channels = (
         Channel("gravity", 1.0, 5.0),
         Channel("joint_position", 1.0, 5.0),
@@ -146,9 +145,9 @@ def gentle_rule(robot, *, seed=0, scale=0.02):
 
 @dataclass
 class Rig:
-    """A simulator and a controller, each a process, and what is heard of them.
+    """A simulator and a controller, each a process, and the messages heard from them.
 
-    Either may be started again, with other parameters, while the other goes on.
+    Either may be restarted, with other parameters, while the other keeps running.
     """
 
     directory: Path
@@ -196,7 +195,7 @@ class Rig:
         self.operator.watch(DiagnosticStatus, f"{CONTROL}/status", self.statuses, latched)
 
     def up(self, *, active=True):
-        """Configure and activate the controller on the held reading, and let the simulation go."""
+        """Configure and activate the controller on the held reading; unpause the simulation."""
         assert self.operator.change_state(CONTROL, "configure", timeout=PATIENCE), self.logs()
         if active:
             assert self.operator.change_state(CONTROL, "activate"), self.logs()
@@ -207,7 +206,7 @@ class Rig:
         """Wait until the network drives the robot.
 
         Args:
-            resets: how often a machine that stood still on the way may be forgiven, as by an operator.
+            resets: how often to reset, as an operator would, after a stall of the machine.
         """
         since = 0
         try:
@@ -236,7 +235,7 @@ class Rig:
         return values(self.statuses.items[-1][1])
 
     def wait_for_sim(self, what, *, since=0):
-        """Return when and what the simulator's diagnostics said that it holds."""
+        """Return the (time, status) of the first simulator diagnostics for which ``what`` holds."""
         when, message = self.diagnostics.wait(
             lambda m: any("receiver" in s.name and what(s) for s in m.status), since=since
         )
@@ -251,16 +250,16 @@ def rigs(make_directory, rule_file, *, simulator=SIMULATOR, controller=CONTROLLE
     """Yield the function that starts a rig, one at a time since they share their topics.
 
     Args:
-        make_directory: returns a new directory for what a rig prints.
-        rule_file: of a rig that is given no other.
-        simulator, controller: the modules that the two run.
+        make_directory: returns a new directory for a rig's output.
+        rule_file: default rule file of a rig.
+        simulator, controller: modules that the two run.
     """
     modules = simulator, controller
     numbers = itertools.count()
 
     def end():
         for made in RUNNING:
-            made.operator.close()  # first: what it does not hear of cannot keep it
+            made.operator.close()  # first, so that ending the others cannot hold it up
             made.simulator.end()
             made.controller.end()
         RUNNING.clear()
@@ -281,7 +280,7 @@ def rigs(make_directory, rule_file, *, simulator=SIMULATOR, controller=CONTROLLE
         if patient:
             sim = {"command_timeout": LATE, **(sim or {})}
             controller = {**patient_parameters(directory), **(controller or {})}
-        # A node of its own for each rig: what was heard of the one before is not heard again.
+        # A new node for each rig, so that it hears nothing from the previous one.
         watcher = Operator(name=f"watcher_{os.getpid()}_{next(numbers)}")
         made = Rig(
             directory,

@@ -1,4 +1,4 @@
-"""Rule files taken apart and put together again by hand, byte by byte, to make bad ones."""
+"""Takes rule files apart and reassembles them byte by byte, to make invalid ones."""
 
 import json
 import tempfile
@@ -38,7 +38,7 @@ def pack(document: object, tensors: dict[str, np.ndarray]) -> bytes:
     """Return the bytes of a safetensors file.
 
     Args:
-        document: put under ``hebb_rule`` as JSON, or as it is if it is a string; None for no such key.
+        document: stored under ``hebb_rule`` as JSON, or verbatim if a string; None for no such key.
         tensors: of any type.
     """
     header: dict[str, object] = {}
@@ -58,6 +58,6 @@ def pack(document: object, tensors: dict[str, np.ndarray]) -> bytes:
 
 
 def frame(header: bytes, body: bytes = b"") -> bytes:
-    """Return a header, padded to a multiple of eight as the format asks, behind its length."""
+    """Return a file: header length, header padded to a multiple of eight bytes, and body."""
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + body

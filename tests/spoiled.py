@@ -1,7 +1,7 @@
-"""Every way in which a rule file may be spoiled: a generator and whole files in, bytes out.
+"""Every way in which a rule file may be corrupted: a generator and valid files in, bytes out.
 
-The first of the whole files holds everything that a file can hold, the last no tensors. Some of what
-comes out is a good file after all; what ``NEVER_LOADS`` makes never is.
+The first of the valid files holds everything that a file can hold, the last no tensors. Some
+results are valid after all; those of ``NEVER_LOADS`` never are.
 """
 
 import copy
@@ -15,13 +15,13 @@ from rule_bytes import frame, pack, unpack
 
 @cache
 def taken_apart(data: bytes):
-    """Return document, tensors, outer header and body of a file; not to be changed."""
+    """Return document, tensors, outer header and body of a file; do not modify them."""
     length = int.from_bytes(data[:8], "little")
     return *unpack(data), json.loads(data[8 : 8 + length]), data[8 + length :]
 
 
 def some_parts(rng, files):
-    """Return document and tensors of one of the files, free to be changed."""
+    """Return document and tensors of one of the files, as copies to modify."""
     document, tensors, *_ = taken_apart(files[rng.integers(len(files))])
     return copy.deepcopy(document), dict(tensors)
 
@@ -34,7 +34,7 @@ def one_of(rng, choices):
     return choices[rng.integers(len(choices))]
 
 
-# --- how it is spoiled ---
+# --- ways to corrupt it ---
 
 LENGTHS = sorted({2**k + d for k in range(64) for d in (-1, 0, 1)} | {2**64 - 1})
 DTYPES = (
@@ -103,11 +103,11 @@ def spliced(rng, files):
         case 3:
             return data[:a] + other[c:d] + data[a:]  # from another file
         case _:
-            return data[:a] + other[c:]  # begun as one, ended as another
+            return data[:a] + other[c:]  # start of one, end of another
 
 
 def doubled_key(rng, files):
-    """A key that stands twice, somewhere in the document or in the outer header."""
+    """A key that appears twice, somewhere in the document or in the outer header."""
     i = rng.integers(len(files))
     document, tensors, outer, body = taken_apart(files[i])
     inner = rng.integers(2) == 0
@@ -128,7 +128,7 @@ def another_dtype(rng, files):
 
 
 def converted(rng, files):
-    """A tensor that is stored, correctly, as another type or in another shape."""
+    """A tensor correctly stored as another type or in another shape."""
     document, tensors = some_parts(rng, files)
     for name in list(tensors)[: 1 + rng.integers(3)]:
         tensor = tensors[name]
@@ -194,7 +194,7 @@ def places(node):
 
 
 def change_json(rng, document):
-    """Spoil one to three places of a JSON document."""
+    """Corrupt one to three places in a JSON document."""
     for _ in range(rng.integers(1, 4)):
         found = list(places(document))
         if not found:
@@ -222,7 +222,7 @@ def another_document(rng, files):
 
 
 def measured_fields(rng, files):
-    """Spoil what was measured: envelope, static twin, golden vectors."""
+    """Corrupt the measurements: envelope, static twin, golden vectors."""
     document, tensors, *_ = copy.deepcopy(taken_apart(files[0]))
     if rng.integers(2):
         change_json(rng, document[one_of(rng, ["envelope", "static_twin", "initial", "update"])])
@@ -243,7 +243,7 @@ def another_header(rng, files):
 
 
 def mixed(rng, files):
-    """The document of one file with tensors of others under any names."""
+    """The document of one file with tensors of others under arbitrary names."""
     document, tensors = some_parts(rng, files)
     for name, tensor in some_parts(rng, files)[1].items():
         if rng.integers(2):
@@ -255,7 +255,7 @@ def mixed(rng, files):
 
 
 def deep(rng, files):
-    """Brackets within brackets, anywhere in the document or around it."""
+    """Nested brackets, anywhere in the document or around it."""
     i = rng.integers(len(files))
     document, tensors, outer, body = taken_apart(files[i])
     depth = int(one_of(rng, [rng.integers(1, 60), rng.integers(700, 1100), rng.integers(100_000)]))
@@ -269,7 +269,7 @@ def deep(rng, files):
 
 
 def crowded(rng, files):
-    """Very many keys, items or tensors within a header of lawful size."""
+    """Very many keys, items or tensors within a header of permitted size."""
     document, tensors = some_parts(rng, files)
     n = int(rng.integers(1_000, 30_000))
     match rng.integers(6):

@@ -1,4 +1,4 @@
-"""How the tests of robots move them, and look at what they read."""
+"""How the tests of robots move them and compare their readings."""
 
 import math
 
@@ -15,7 +15,7 @@ def command(robot, position=None):
 
 
 def wiggle(robot, tick):
-    """Return targets that swing by 0.3 rad at 2 Hz, every joint with a phase of its own."""
+    """Return targets that swing by 0.3 rad at 2 Hz, each joint with its own phase."""
     return robot.default + 0.3 * np.sin(0.08 * math.pi * tick + np.arange(robot.n_joints))
 
 
@@ -29,7 +29,7 @@ def bits(reading):
 
 
 def put(world, pose, height):
-    """Put a robot at rest into the world, level, looking along x."""
+    """Put a robot into the world at rest, level, facing along x."""
     zero = [0.0] * 3
     rest = [0.0] * world.robot.n_joints
     world._stage.clear()

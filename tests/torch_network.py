@@ -1,7 +1,7 @@
 """Plastic networks in torch: differentiable, and many at once.
 
-Written from the method's equation, with η where it stands there and without a line of the runtimes'
-code, so that it can tell whether they are right.
+Written from the method's equation, with η in its place there and without any of the runtimes' code,
+so that it can verify them independently.
 
 Source: Najarro & Risi 2020 (arXiv 2007.02686), eq. 1; coefficients per neuron: Ferigo et al. 2024.
 """
@@ -25,9 +25,9 @@ class NetworkState(NamedTuple):
     """The state of P networks.
 
     Attributes:
-        weights: per layer, (P, n_out, n_in).
-        initial: the same shapes; the weights that decay leads back to.
-        trace: per layer of neurons, (P, n): averaged activations, or those of the tick before.
+        weights: (P, n_out, n_in) per layer.
+        initial: weights that decay leads back to, of the same shapes.
+        trace: (P, n) averaged activations, or those of the previous tick, per layer of neurons.
         tick: ticks so far.
     """
 
@@ -39,13 +39,13 @@ class NetworkState(NamedTuple):
 
 @dataclass(frozen=True)
 class TorchNetwork:
-    """P plastic networks that differ in coefficients and weights; :meth:`step` is one tick of all.
+    """P plastic networks that differ in coefficients and weights; :meth:`step` ticks all of them.
 
     Attributes:
-        layers: per layer, tensor name -> (P, n_out, n_in), as in a rule file; nothing in it for a
-            static network.
+        layers: tensor name -> (P, n_out, n_in) per layer, as in a rule file; empty for a static
+            network.
         update: when and how far weights move.
-        outside: the coefficient that stands outside η, where there is one.
+        outside: the coefficient outside η, if any.
     """
 
     layers: Sequence[Mapping[str, Tensor]]
@@ -54,7 +54,7 @@ class TorchNetwork:
 
     @classmethod
     def from_rules(cls, rules: Sequence[Rule], dtype: torch.dtype = torch.float32) -> TorchNetwork:
-        """Return the networks of rules that differ in their coefficients only."""
+        """Return the networks of rules that differ only in their coefficients."""
         header = rules[0].header
         kind = RULE_KINDS[header.kind]
         if kind.per_neuron:
@@ -68,7 +68,7 @@ class TorchNetwork:
         """Return the state at the start of a run.
 
         Args:
-            weights: per layer, (P, n_out, n_in).
+            weights: (P, n_out, n_in) per layer.
         """
         sizes = [*(layer.shape[2] for layer in weights), weights[-1].shape[1]]
         trace = tuple(weights[0].new_zeros(len(weights[0]), size) for size in sizes)
@@ -80,12 +80,12 @@ class TorchNetwork:
         """Return the state after one tick, and the actions, (P, n_action).
 
         Args:
-            state: left as it is.
+            state: state before the tick; not modified.
             observation: (P, n_observation).
-            gain: factor on every weight change; 0 leaves the weights as they are.
+            gain: factor on every weight change; 0 freezes the weights.
 
         Raises:
-            ShapeError: the observation has another shape.
+            ShapeError: the observation has the wrong shape.
         """
         wanted = state.trace[0].shape
         if observation.shape != wanted:
@@ -146,7 +146,7 @@ class TorchNetwork:
 def _stacked(
     networks: Sequence[Sequence[Mapping[str, Array]]], names: Sequence[str], dtype: torch.dtype
 ) -> list[dict[str, Tensor]]:
-    """Return per layer the tensors of all networks, (P, …)."""
+    """Return the tensors of all networks per layer, (P, …)."""
     return [
         {
             name: torch.tensor(np.stack([layer[name] for layer in same]), dtype=dtype)

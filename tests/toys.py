@@ -1,6 +1,6 @@
-"""Small robots, rules and runs that several directories of tests share.
+"""Small robots, rules and runs shared by several test directories.
 
-It lies on the path of worker processes, too: what they have to unpickle is defined here.
+Worker processes can import this module too, so what they unpickle is defined here.
 """
 
 import copy
@@ -25,10 +25,10 @@ from hebb_controller.train.baseline_file import FRAMES, Baseline
 from hebb_controller.train.genome import BaselineGenome, Genome
 from hebb_controller.train.metrics import RewardSpec
 
-PERIOD = 0.125  # s; like every number below a binary fraction, so that sums are exact
+PERIOD = 0.125  # s; a binary fraction, like every number below, so that sums are exact
 
-# Two joints. At the period above a target may move by 0.25 rad and 0.5 rad in a tick; the torque
-# limits allow the targets to be 0.5 rad and 2 rad away from the joints.
+# Two joints. At this period, a target may move by 0.25 rad and 0.5 rad per tick; the torque limits
+# allow targets to be 0.5 rad and 2 rad away from the joints.
 DOCUMENT: Mapping[str, object] = {
     "name": "toy",
     "joint_defaults": {"kd": 1.0, "rotor_inertia": 0.0, "velocity": 8.0},
@@ -66,19 +66,19 @@ CHANNELS = (
 
 
 def toy_document() -> dict[str, object]:
-    """Return a copy of the toy's spec that may be changed."""
+    """Return a modifiable copy of the toy robot's spec."""
     return copy.deepcopy(dict(DOCUMENT))
 
 
 def toy_robot(*, safe_action: str = "damp") -> RobotSpec:
-    """Return the robot of two joints."""
+    """Return the two-joint toy robot."""
     document = toy_document()
     document["safety"] = {**DOCUMENT["safety"], "safe_action": safe_action}
     return parse_robot(document, where="toy")
 
 
 def write_toy_robot(directory: Path) -> str:
-    """Return the path of a file with the spec of the robot of two joints."""
+    """Write the spec of the two-joint toy robot; return its path."""
     path = directory / "toy.yaml"
     path.write_text(yaml.safe_dump(toy_document(), sort_keys=False), encoding="utf-8")
     return str(path)
@@ -103,7 +103,7 @@ def toy_reading(robot: RobotSpec, stamp: float = 0.0, **fields: object) -> Senso
 
 
 def update_spec(**fields: object) -> UpdateSpec:
-    """Return the plain update of the method, with other fields where they are given."""
+    """Return the method's plain update, with the given fields replaced."""
     plain = UpdateSpec(
         interval=1,
         trace_window=1.0,
@@ -186,7 +186,7 @@ def toy_baseline(kind: str, *, seed: int = 0, hidden: int = 4, frames: int = FRA
 
 
 def toy_genome() -> Genome:
-    """Return a genome for the robot of two joints: 6-2, kind AD, 24 numbers."""
+    """Return a genome for the two-joint toy robot: 6-2, kind AD, 24 numbers."""
     robot = toy_robot()
     return Genome(
         kind="AD",
@@ -227,12 +227,12 @@ def toy_training(robot_file: str, *, generations: int = 4, seed: int = 7):
 def make_record(
     position: object, *, period: float = PERIOD, duration: float | None = None, **fields: object
 ) -> EpisodeRecord:
-    """Return a record of an episode without heading, power, damage or fall but where they are given.
+    """Return an episode record without heading, power, damage or fall unless they are given.
 
     Args:
         position: (T, 3) m.
         period: s.
-        duration: s; as long as there are rows if it is not given.
+        duration: s; by default that of the rows.
         **fields: other fields of the record.
     """
     rows = np.array(position, dtype=np.float64).reshape(-1, 3)
@@ -254,8 +254,8 @@ class ToyCondition:
     """What happens in a toy episode.
 
     Attributes:
-        crash_once: a file; the process that finds it absent makes it and dies.
-        spoil: whether every second candidate's record holds NaN.
+        crash_once: path of a file; the process that finds it missing creates it and dies.
+        spoil: whether a record that moves backwards holds NaN.
     """
 
     crash_once: str = ""
@@ -263,7 +263,7 @@ class ToyCondition:
 
 
 def slide(controller: object, condition: ToyCondition, seed: int) -> EpisodeRecord:
-    """Return an episode in which the first action is the speed: no simulator, but a real controller."""
+    """Return an episode in which the first action is the speed: a real controller, no simulator."""
     if condition.crash_once and not os.path.exists(condition.crash_once):  # noqa: PTH110 - a worker
         Path(condition.crash_once).touch()
         os._exit(1)
@@ -286,6 +286,6 @@ class InlineExecutor(Executor):
         future: Future = Future()
         try:
             future.set_result(function(*arguments, **named))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs into the future
+        except Exception as error:  # noqa: BLE001 - the future carries any error
             future.set_exception(error)
         return future

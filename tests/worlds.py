@@ -13,7 +13,7 @@ def damage(world, text):
 
 
 def stand(world, command, ticks=75, text="none"):
-    """Return the last reading of a robot that was let stand, damaged from the first tick on."""
+    """Return the last reading of a standing robot, damaged from the first tick on."""
     world.reset(np.random.default_rng(SEED))
     damage(world, text)
     for _ in range(ticks):
@@ -22,7 +22,7 @@ def stand(world, command, ticks=75, text="none"):
 
 
 def in_the_air(world):
-    """Start an episode 30 m above the ground: 2.4 s of falling."""
+    """Start an episode 30 m above the ground, which leaves 2.4 s of fall."""
     world.reset(np.random.default_rng(SEED))
     _, q = pybullet.getBasePositionAndOrientation(world._body, physicsClientId=world._client)
     pybullet.resetBasePositionAndOrientation(

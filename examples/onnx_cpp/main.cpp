@@ -1,4 +1,4 @@
-// Runs an exported rule with onnxruntime alone: observations in, one a line, actions out.
+// Runs an exported rule with onnxruntime alone: one observation per line in, actions out.
 //   ./run_rule a1_walk.onnx 0.1 < observations.txt
 #include <onnxruntime_cxx_api.h>
 
@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   const auto cpu = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
 
   // Inputs without a default: the observation and, unless the start is evolved, the weights, drawn
-  // from ±START_SCALE. weights{k} and initial{k} start alike: the layer's number seeds both.
+  // from ±START_SCALE. weights{k} and initial{k} start equal: the layer's number seeds both.
   std::vector<Ort::Value> given;
   for (size_t i = 0; i < session.GetInputCount(); ++i) {
     const std::string name = session.GetInputNameAllocated(i, memory).get();
@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
   for (size_t i = 0; i < session.GetOutputCount(); ++i)
     outputs.emplace_back(session.GetOutputNameAllocated(i, memory).get());
 
-  std::cout.precision(9);  // tells any two float32 apart
+  std::cout.precision(9);  // enough to distinguish any two float32
   while (true) {           // a tick
     for (size_t j = 0; j < given[0].GetTensorTypeAndShapeInfo().GetElementCount(); ++j)
       if (!(std::cin >> given[0].GetTensorMutableData<float>()[j])) return 0;

@@ -1,4 +1,4 @@
-"""My rule walks, and lives through a leg without motors."""
+"""My rule walks until a leg loses its motors."""
 
 from hebb_controller.share import shipped
 
