@@ -1,9 +1,9 @@
-"""How well the control thread keeps its deadlines, beside a bare loop that only sleeps.
+"""How well the control thread keeps its deadlines, compared with a bare loop that only sleeps.
 
-The node's own control thread and loop run in this process, with the shipped walk, scheduled as in the
-node: sensor readings are handed over by a second thread, commands are dropped. There is no DDS in it.
-The yardstick sleeps with ``clock_nanosleep`` until the same deadlines and does nothing. The two take
-turns, since machines are noisy, beside one busy process per processor.
+The node's own control thread and loop run in this process with the shipped walk, scheduled as in the
+node: a second thread hands over sensor readings, commands are dropped, and no DDS is involved. The
+yardstick sleeps with ``clock_nanosleep`` until the same deadlines and does nothing. The two alternate,
+since machines are noisy, next to one busy process per processor.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from .rates import TickStatistics
 from .values import Loaded, Phase, Sample
 
 RATE = 500  # commands per second
-PATIENCE = 30.0  # s, how long the way to the default pose may take
-MAX_READING_AGE = 2.0  # s: a stall of the machine is to be counted, not to damp the robot
+PATIENCE = 30.0  # s allowed for reaching the default pose
+MAX_READING_AGE = 2.0  # s: a stall of the machine should be counted, not damp the robot
 TIMER_ABSTIME = 1  # linux/time.h
 
 
 class NodeBenchError(HebbError, RuntimeError):
-    """The loop did not run all the time."""
+    """The loop did not stay in RUN."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +57,24 @@ class Punctuality:
 
 
 class Record(TickStatistics):
-    """Keeps how late every tick began, from ``restart`` on."""
+    """Keeps how late every tick began since ``restart``."""
 
     def __init__(self) -> None:
         super().__init__()
         self.all_late: list[float] = []
 
     def restart(self) -> None:
-        """Forget what was."""
+        """Discard what was recorded."""
         self.overruns, self.all_late = 0, []
 
     def began(self, now: float, late: float, missed: int) -> None:
-        """Note that a tick began, so late, s, after so many that nobody began."""
+        """Record that a tick began ``late`` s after its deadline and ``missed`` ticks before it did not."""
         super().began(now, late, missed)
         self.all_late.append(late)
 
     @property
     def figures(self) -> Punctuality:
-        """What came of it."""
+        """The figures of the recorded ticks."""
         p50, p99, largest = np.percentile(self.all_late, (50, 99, 100)) * 1e6
         return Punctuality(
             float(p50), float(p99), float(largest), self.overruns, len(self.all_late)
@@ -106,10 +106,10 @@ def _sleep_to_deadlines(seconds: float) -> Punctuality:
 
 
 def control_thread(seconds: float, rt_priority: int = 0) -> Punctuality:
-    """Return the figures of the node's control thread in a run of the shipped walk.
+    """Return the figures of the node's control thread running the shipped walk.
 
     Raises:
-        NodeBenchError: the loop did not come to run, or was damped.
+        NodeBenchError: the loop did not reach RUN, or was damped.
     """
     path = shipped("rules", "a1_walk.rule.safetensors")
     rule = load_rule(path)
@@ -124,7 +124,7 @@ def control_thread(seconds: float, rt_priority: int = 0) -> Punctuality:
         supervisor=settings.supervisor,
     )
     failures: list[Exception] = []
-    target = [robot.default]  # where the robot, which obeys, is
+    target = [robot.default]  # where the robot is: it follows exactly
 
     def send(command: Command, _: int) -> None:
         if command.mode is Mode.POSITION:
@@ -180,17 +180,17 @@ def control_thread(seconds: float, rt_priority: int = 0) -> Punctuality:
 
 
 def measure(seconds: float, *, pairs: int, rt_priority: int = 0) -> dict[str, float]:
-    """Return the median figures of so many pairs of runs.
+    """Return the median figures over pairs of runs.
 
     Args:
         seconds: how long each run takes, s.
-        pairs: how many.
-        rt_priority: of both, as the node's parameter: SCHED_FIFO, or 0 for normal scheduling.
+        pairs: number of pairs.
+        rt_priority: SCHED_FIFO priority of both, or 0 for normal scheduling, as the node's parameter.
 
     Raises:
-        NodeBenchError: a run was no run, or the priority is not to be had.
+        NodeBenchError: a run did not stay in RUN, or the priority was not granted.
     """
-    with ThreadPoolExecutor(1) as thread:  # only it gets the priority
+    with ThreadPoolExecutor(1) as thread:  # only this thread gets the priority
         scheduled = thread.submit(scheduling.prepare_thread, rt_priority, -1).result()
     if not scheduled.granted:
         raise NodeBenchError(f"{scheduled.detail}.")
@@ -228,7 +228,7 @@ def _until(happened: Callable[[], bool], timeout: float) -> None:
     end = time.monotonic() + timeout
     while not happened():
         if time.monotonic() > end:
-            raise NodeBenchError(f"the loop did not come to run within {timeout:g} s.")
+            raise NodeBenchError(f"the loop did not reach RUN within {timeout:g} s.")
         time.sleep(0.01)
 
 
@@ -246,7 +246,7 @@ def _as_in_the_node() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _load() -> Iterator[None]:
-    # Whatever this process is scheduled as, the load is normal: as SCHED_FIFO it would stop the machine.
+    # The load runs at normal priority whatever this process has: as SCHED_FIFO it would stall the machine.
     normal = "os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))"
     busy = f"import os\n{normal}\nwhile os.getppid() == {os.getpid()}: sum(range(100_000))"
     command = [sys.executable, "-c", busy]

@@ -1,4 +1,4 @@
-"""The thread that runs a control loop: absolute deadlines, or the arrival of readings."""
+"""The thread that runs a control loop, paced by absolute deadlines or by arriving readings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .values import LoopStatus, Phase, Sample
 T = TypeVar("T")
 
 REQUEST_TIMEOUT = 0.5  # s, how long another thread waits for the control thread
-MAKES_WAY = 0.002  # s at most that who brings a reading stays out of the way of its tick
+MAKES_WAY = 0.002  # s at most that the thread delivering a reading stays out of its tick's way
 
 
 class ControlThreadError(HebbError, TimeoutError):
@@ -28,20 +28,20 @@ class ControlThreadError(HebbError, TimeoutError):
 
 
 class ControlThread:
-    """Runs a loop and hands its commands on.
+    """Runs a loop and passes on its commands.
 
-    Once it runs, only this thread calls what changes the loop: others have it do so by :meth:`ask` or
-    :meth:`post`, and read no more than ``loop.py`` permits.
+    Once it runs, only this thread makes calls that change the loop: others go through :meth:`ask` or
+    :meth:`post`, and read only what ``loop.py`` permits.
 
     Args:
         loop: the loop.
         period: time between two ticks, s; with ``by_reading``, the longest wait for a reading.
         by_reading: tick when a reading arrives instead of by the clock.
-        answer_once: a reading is answered once, and nothing is sent without one (lock-step).
-        send: takes a command and the stamp of the reading that it answers, ns.
-        changed: is told the loop's status when it changed.
-        failed: is told an exception that escaped a tick; the robot is damped by then.
-        prepared: is called first in the thread: how it is scheduled.
+        answer_once: answer each reading once, and send nothing without one (lock-step).
+        send: called with a command and the stamp of the reading that it answers, ns.
+        changed: called with the loop's status when it has changed.
+        failed: called with an exception that escaped a tick; the robot is damped by then.
+        prepared: called first in the thread, to set its scheduling.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ControlThread:
     def offer(self, sample: Sample) -> None:
         """Hand over the latest reading.
 
-        Where it brings on a tick, wait for that: of two threads that run Python each slows the other.
+        If it triggers a tick, wait for that: two threads running Python slow each other down.
         """
         with self._wake:
             self._sample, self._fresh = sample, True
@@ -94,25 +94,25 @@ class ControlThread:
                 self._ticked.wait(MAKES_WAY)
 
     def wait_for_sample(self, timeout: float) -> bool:
-        """Return whether there has been a reading, waiting for the first one this long at most."""
+        """Return whether a reading has arrived, waiting at most ``timeout`` s for the first."""
         return self._heard.wait(timeout)
 
     def hung(self, now: float) -> float:
-        """Return for how long, s, the thread has not come round by ``now``; 0 unless that is too long."""
+        """Return for how long the thread has been stuck at ``now``, s; 0 unless that is too long."""
         silent = now - self._alive
         return silent if silent > self._period + REQUEST_TIMEOUT else 0.0
 
     def ask(self, request: Callable[[ControlLoop], T]) -> T:
-        """Return what a request returns, carried out by the control thread between two ticks.
+        """Return the result of a request, carried out by the control thread between two ticks.
 
         Raises:
-            ControlThreadError: it has ended, or did not come to it in time.
+            ControlThreadError: it has ended, or did not get to it in time.
         """
         future = self.post(request)
         try:
             return future.result(timeout=REQUEST_TIMEOUT)
         except FutureTimeoutError as error:
-            future.cancel()  # whoever gave up does not want it later
+            future.cancel()  # the caller has given up: it must not happen later
             raise ControlThreadError(
                 f"the control thread did not answer within {REQUEST_TIMEOUT} s."
             ) from error
@@ -141,7 +141,7 @@ class ControlThread:
         return future
 
     def leave(self) -> None:
-        """Have the loop leave its active states with a damping command, if it is in one."""
+        """Take the loop out of its active state, if it is in one, with a damping command."""
 
         def stop(loop: ControlLoop) -> None:
             command = loop.stop()
@@ -183,7 +183,7 @@ class ControlThread:
                 missed = int(late / self._period)  # whole periods in which nothing happened
                 deadline += (missed + 1) * self._period
             if due or (fresh and self._by_reading):
-                if fresh or not self._by_reading:  # else a wait for a reading has only timed out
+                if fresh or not self._by_reading:  # else only a wait for a reading timed out
                     self.statistics.began(now, 0.0 if self._by_reading else late, missed)
                 self._tick(now)
                 with self._ticked:
@@ -203,7 +203,7 @@ class ControlThread:
         with self._wake:
             sample = self._sample
             fresh, self._fresh = self._fresh, False
-            if sample is not None:  # it may have come since the time was taken
+            if sample is not None:  # it may have arrived since the time was taken
                 now = max(now, sample.reading.received)
         try:
             command = loop.tick(sample, now)
@@ -221,7 +221,7 @@ class ControlThread:
         self._tell()
 
     def _damp(self, error: Exception) -> Command | None:
-        """Return the command after a tick that failed; if the loop cannot even damp, it is done for it."""
+        """Return the command after a failed tick; if the loop cannot even damp, damp without it."""
         try:
             command = self._loop.damp(f"the control thread failed: {type(error).__name__}: {error}")
         except Exception as worse:
@@ -231,7 +231,7 @@ class ControlThread:
         return command
 
     def send(self, command: Command) -> None:
-        """Hand a command on; for requests, which run in this thread."""
+        """Pass on a command; for requests, which run in this thread."""
         try:
             self._send(command, 0 if self._sample is None else self._sample.stamp)
         except Exception as error:

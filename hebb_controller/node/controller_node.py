@@ -1,7 +1,7 @@
 """The controller node: a lifecycle node that drives a robot by a rule file.
 
 It reads ``joint_states`` and ``imu/data`` and writes ``joint_command``. Its publishers are plain ones:
-those of a lifecycle node are silent outside `active`, just when damping must be heard.
+lifecycle publishers are silent outside `active`, just when damping must be heard.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ TRIGGERS: Mapping[str, Callable[[Drive, parameters.Settings], str]] = {
     "~/snapshot": lambda drive, now: drive.snapshot(snapshot_file.path_of(now.snapshot_file)),
     "~/restore": lambda drive, now: drive.restore(snapshot_file.path_of(now.snapshot_file)),
 }
-"""Service -> what it does, with the node's settings of now, and returns: why not, or nothing."""
+"""Service -> its action, given the node's current settings; returns why not, or an empty string."""
 
 
 class ControllerNode(LifecycleNodeMixin, Node):
     """The node; ``parameters.py`` lists its parameters.
 
     Raises:
-        ParameterError: a parameter was given a value that it cannot have.
+        ParameterError: a parameter was given an invalid value.
     """
 
     def __init__(self) -> None:
-        # The parameter services stay alone in the node's default group, where a swap waits for the
-        # validation of its file; everything else goes on meanwhile.
+        # Only the parameter services are in the node's default group, where a swap waits for the
+        # validation of its file; everything else carries on meanwhile.
         Node.__init__(self, NODE)
         LifecycleNodeMixin.__init__(self, callback_group=MutuallyExclusiveCallbackGroup())
         self.lifecycle = "unconfigured"
@@ -68,9 +68,9 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self._drive: Drive | None = None
         self._prepared: Loaded | None = None
         self._following = False
-        self._plasticity = "plastic"  # as was logged last; and the swap that was
+        self._plasticity = "plastic"  # as last logged, like the swap below
         self._rolled_back = 0
-        given = self._parameter_overrides  # rclpy says nothing of those that nobody declares
+        given = self._parameter_overrides  # rclpy silently drops undeclared ones
         if unknown := parameters.check_names(given):
             self.get_logger().warning(f"unknown parameters, ignored: {', '.join(unknown)}")
         parameters.declare(self)
@@ -85,7 +85,7 @@ class ControllerNode(LifecycleNodeMixin, Node):
         group = MutuallyExclusiveCallbackGroup()
         for name, act in TRIGGERS.items():
             answer = functools.partial(self._on_trigger, act)
-            # An e-stop waits for nothing, be it a snapshot on a slow disk.
+            # An e-stop must not wait, not even for a snapshot on a slow disk.
             own = MutuallyExclusiveCallbackGroup() if name == "~/estop" else group
             self.create_service(Trigger, name, answer, callback_group=own)
         self.create_service(SetBool, "~/freeze", self._on_freeze, callback_group=group)
@@ -93,20 +93,20 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self.create_timer(1.0, self._every_second, callback_group=group, clock=clock)
         self._changed = self.create_guard_condition(self._publish_diagnostics, group)
         self._noticed = self.create_guard_condition(self._review, group)
-        # In the group of the parameter services: a swap that is under way is waited for.
+        # In the group of the parameter services, so that it waits for a swap under way.
         self._rule_changed = self.create_guard_condition(self._follow_rule)
         self.publish_diagnostics()
 
     @transition("inactive", may_fail=True)
     def on_configure(self, state: LifecycleState) -> Result:
-        """Load robot and rule, begin to read sensors; command nothing yet."""
+        """Load robot and rule and start reading sensors; command nothing yet."""
         settings = parameters.read(self)
         if reason := settings.refusal():
             raise ParameterError(reason)
         self._drive = Drive(self, settings, self._on_change, self._notice)
         gain = float(self.get_parameter("plasticity_gain").value)
         self._drive.set_plasticity_gain(gain)  # it may have been set meanwhile
-        if self._ending.is_set():  # meanwhile: end() has found nothing to close
+        if self._ending.is_set():  # set meanwhile: end() found nothing to close
             self._end_drive()
             return Result.FAILURE
         status = self._drive.status
@@ -117,7 +117,7 @@ class ControllerNode(LifecycleNodeMixin, Node):
 
     @transition("active", may_fail=True)
     def on_activate(self, state: LifecycleState) -> Result:
-        """Begin to command: move to the default pose, then run."""
+        """Start commanding: move to the default pose, then run."""
         self._configured().start()
         return Result.SUCCESS
 
@@ -129,29 +129,29 @@ class ControllerNode(LifecycleNodeMixin, Node):
 
     @transition("unconfigured")
     def on_cleanup(self, state: LifecycleState) -> Result:
-        """Let go of sensors and rule."""
+        """Release sensors and rule."""
         self._end_drive()
         return Result.SUCCESS
 
     @transition("finalized")
     def on_shutdown(self, state: LifecycleState) -> Result:
-        """Damp if active, and let go of everything."""
+        """Damp if active, and release everything."""
         self._end_drive()
         return Result.SUCCESS
 
     @transition("unconfigured", fails_in="finalized")
     def on_error(self, state: LifecycleState) -> Result:
-        """Damp after a transition that failed unexpectedly, and begin anew."""
+        """Damp after a transition that failed unexpectedly, and start over."""
         self._end_drive()
         return Result.SUCCESS
 
     @property
     def ending(self) -> bool:
-        """Whether the process ends."""
+        """Whether the process is ending."""
         return self._ending.is_set()
 
     def end(self) -> None:
-        """Damp if active, and give up whatever is under way: the process ends."""
+        """Damp if active, and abandon whatever is under way: the process is ending."""
         self._ending.set()
         self._end_drive()
 
@@ -172,7 +172,7 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self.publish_diagnostics()
 
     def _on_change(self, status: LoopStatus) -> None:
-        """Tell of a change, in the control thread: what takes longer is left to other threads."""
+        """Report a change, in the control thread; anything slow is left to other threads."""
         log = self.get_logger()
         if status.phase is Phase.DAMPED:
             log.error(f"DAMPED: {status.reason}")
@@ -223,7 +223,7 @@ class ControllerNode(LifecycleNodeMixin, Node):
         with self._letting_go:
             drive, self._drive = self._drive, None
             if drive is not None:
-                drive.close()  # who ends the process meanwhile waits for it
+                drive.close()  # end() waits for this
 
     # Services
 
@@ -243,7 +243,7 @@ class ControllerNode(LifecycleNodeMixin, Node):
         return response
 
     def _carried_out(self, act: Callable[[Drive], str]) -> str:
-        """Return why something that was asked for was not done, or an empty string."""
+        """Carry out a request; return why it was not done, or an empty string."""
         if self._drive is None:
             return "not active: the node is not configured."
         try:
@@ -274,7 +274,7 @@ class ControllerNode(LifecycleNodeMixin, Node):
         return SetParametersResult(successful=True)
 
     def _carry(self, changes: Sequence[Parameter[Value]]) -> bool:
-        """Return whether swap_weights is carry, once these changes are made."""
+        """Return whether swap_weights will be carry after these changes."""
         name = "swap_weights"
         values = [change.value for change in changes if change.name == name]
         return str([self.get_parameter(name).value, *values][-1]) == "carry"
@@ -286,7 +286,7 @@ class ControllerNode(LifecycleNodeMixin, Node):
         if lifecycle == "unconfigured":
             return
         if not parameters.PARAMETERS[name].live:
-            mend = "Start the node anew" if lifecycle == "finalized" else "Clean up first"
+            mend = "Restart the node" if lifecycle == "finalized" else "Clean up first"
             raise ParameterError(f"{name} cannot be set while {lifecycle}. {mend}.")
         if name == "rule_file":
             if drive is None or lifecycle not in ("inactive", "active"):
@@ -324,13 +324,13 @@ class ControllerNode(LifecycleNodeMixin, Node):
                 self.get_logger().error(f"plasticity_gain: {reason}")
 
     def _follow_rule(self) -> None:
-        """Have rule_file name the rule that drives, after a swap was taken back."""
+        """Set rule_file to the rule that drives, after a swap was undone."""
         drive = self._drive
         if drive is None or self._ending.is_set():
             return
         try:
             asked = drive.asked()
-        except HebbError:  # the thread has ended: so does the drive
+        except HebbError:  # the thread has ended, and so will the drive
             return
         if asked != self.get_parameter("rule_file").value:
             self._following = True
@@ -341,19 +341,19 @@ class ControllerNode(LifecycleNodeMixin, Node):
 
 
 def main() -> None:
-    """Run the node until SIGINT or SIGTERM; a robot that it drives is damped before it ends."""
+    """Run the node until SIGINT or SIGTERM; damp the robot before exiting if it is driven."""
     sys.exit(run())
 
 
 def run() -> int:
-    """Return the exit code of the node's process."""
+    """Run the node; return the exit code of its process."""
     scheduling.prepare_process()
     stopping = stop_event()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = ControllerNode()
     except (HebbError, InvalidParameterTypeException, InvalidParameterValueException) as error:
-        print(f"{NODE}: {error}", file=sys.stderr)  # noqa: T201 - there is no node to log by
+        print(f"{NODE}: {error}", file=sys.stderr)  # noqa: T201 - there is no node to log with
         rclpy.try_shutdown()
         return 2
     executor = MultiThreadedExecutor(num_threads=EXECUTOR_THREADS)
@@ -367,7 +367,7 @@ def run() -> int:
         pass
     node.end()
     ended.set_result(None)
-    # A thread that Python finds inside rclpy when it ends takes the process down with it.
+    # A thread still inside rclpy when Python exits crashes the process.
     spinning.join(timeout=0.4)
     executor.shutdown(timeout_sec=0.2)
     rclpy.try_shutdown()
@@ -378,7 +378,7 @@ def _spin(executor: MultiThreadedExecutor, node: ControllerNode, ended: Future[N
     try:
         spin(executor, ended)
     except Exception:
-        if not node.ending:  # otherwise it looked for what is being given back
+        if not node.ending:  # otherwise it used what is being released
             node.get_logger().fatal(traceback.format_exc())
 
 

@@ -1,9 +1,9 @@
 """ROS messages to readings, commands to ROS messages.
 
-``joint_states`` is matched by name: any order, and joints may come spread over the messages of several
+``joint_states`` is matched by name: joints may come in any order, spread over the messages of several
 publishers; a reading is as old as its oldest joint. ``imu/data`` gives the orientation (xyzw, its own
 frame into the world) and the angular velocity in its own frame (REP 145); the robot spec says how that
-is mounted. ``cmd_vel`` gives the velocity that is wanted.
+is mounted. ``cmd_vel`` gives the commanded velocity.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ..signals import Command, Mode, SensorReading
 from .values import Sample, Source
 from .velocity_command import VelocityCommand
 
-# How else a message that lacks values can be mended.
+# The other way to fix a message that lacks values.
 _OR = {
     "position": "",
     "velocity": ", or the robot spec state 'joint_velocity: {source: estimated, cutoff: …}', for rules "
-    "that were trained so",
+    "trained that way",
 }
 
 
@@ -46,7 +46,7 @@ def joint_command(command: Command, robot: RobotSpec, stamp: int) -> JointState:
     DAMP is an empty ``position`` with zero ``velocity`` for every joint.
 
     Args:
-        command: what the joint controllers shall do.
+        command: command for the joint controllers.
         robot: names the joints.
         stamp: of the reading that the command answers, ns.
     """
@@ -60,16 +60,16 @@ def joint_command(command: Command, robot: RobotSpec, stamp: int) -> JointState:
 
 
 class ReadingAssembler:
-    """Makes readings out of what the topics bring.
+    """Assembles readings from the messages of the topics.
 
     Attributes:
-        names: the different lists of joints that messages of joint_states had.
+        names: distinct lists of joint names that joint_states messages had.
 
     Args:
-        robot: its joints, in the order of the vectors.
-        paired: a reading is made of messages with one stamp only, and each of them is used once;
-            otherwise it is made of the latest of everything, however often. The age of ``cmd_vel`` is
-            judged by the stamps of the readings then, otherwise by the steady clock.
+        robot: gives the joints, in the order of the vectors.
+        paired: make each reading from messages with one stamp, use each message once, and judge the age
+            of ``cmd_vel`` by the stamps of the readings; otherwise make it from the latest messages,
+            however often they were used, and judge that age by the steady clock.
     """
 
     def __init__(self, robot: RobotSpec, *, paired: bool) -> None:
@@ -95,8 +95,8 @@ class ReadingAssembler:
         """Return a reading if this message completes one.
 
         Args:
-            message: positions and velocities of some joints; others than the robot's are ignored, and so
-                are velocities where the robot spec has them estimated.
+            message: positions and velocities of some joints; joints that are not the robot's are ignored,
+                and so are velocities where the robot spec has them estimated.
             received: when it arrived, s, on the steady clock.
 
         Raises:
@@ -106,8 +106,8 @@ class ReadingAssembler:
         if names != self._names:
             self._order = self._match(names)
             self._names = names
-            self.names = {*self.names, tuple(names)}  # another thread may be reading the one before
-        if not self._order:  # somebody else's joints
+            self.names = {*self.names, tuple(names)}  # another thread may be reading the old one
+        if not self._order:  # none of them is the robot's
             return None
         measured = self._robot.velocity_cutoff is None
         for field in ("position", "velocity") if measured else ("position",):
@@ -146,7 +146,7 @@ class ReadingAssembler:
         return self._complete(received)
 
     def add_velocity_command(self, message: TwistStamped, received: float) -> None:
-        """Take a velocity that is wanted, for the readings to come.
+        """Take the commanded velocity for the readings to come.
 
         Raises:
             MessageError: it is not finite.
@@ -154,7 +154,7 @@ class ReadingAssembler:
         self._velocity_command.take(message, self._clock(received))
 
     def velocity_complaint(self, now: float) -> str:
-        """Return that no velocity is commanded now (s, steady), or an empty string."""
+        """Return a complaint if no velocity is commanded at ``now`` (s, steady), or an empty string."""
         return self._velocity_command.complaint(self._clock(now))
 
     def quiet(self, now: float, limit: float) -> str:
@@ -170,7 +170,7 @@ class ReadingAssembler:
         return " and ".join(parts)
 
     def _joint_stamps(self) -> FloatArray | None:
-        """Return when each joint was measured, (n,) s, for a robot whose velocities are made of that."""
+        """Return when each joint was measured, (n,) s, for a robot whose velocities are estimated."""
         if self._robot.velocity_cutoff is None or self._paired:
             return None
         return 1e-9 * np.array(self._joint_stamp, dtype=np.float64)
@@ -194,7 +194,7 @@ class ReadingAssembler:
                 return None
             self._imu, self._seen = None, [False] * len(self._seen)
         stamp = max(imu_stamp, *self._joint_stamp)
-        if self._paired and stamp < self._last_stamp:  # its age is not known any more
+        if self._paired and stamp < self._last_stamp:  # its age is no longer known
             self._velocity_command = VelocityCommand()
         self._last_stamp = stamp
         q, rate = imu.orientation, imu.angular_velocity

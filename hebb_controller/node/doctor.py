@@ -1,4 +1,4 @@
-"""The doctor's ears and, where it is asked to move joints, its hand: topics around ``doctor/``.
+"""The ROS side of ``doctor/``: listens to a robot's topics and, if asked to, moves its joints.
 
 Nothing is published before :meth:`Doctor.move`.
 """
@@ -36,9 +36,9 @@ from .qos import command_qos, sensor_qos
 from .values import Sample
 
 NAME = "hebb_doctor"
-FOUND = 5.0  # s, how long publishers may take to be found
+FOUND = 5.0  # s allowed for discovering publishers
 HEARD_AT_ONCE = 200  # messages that may wait for this process
-LOOK_AROUND = 0.5  # s between two looks at who else is there, while joints move
+LOOK_AROUND = 0.5  # s between two checks of who else is there, while joints move
 LAST_DAMP = 0.3  # s for which DAMP is published at the end
 ACKNOWLEDGE = Duration(nanoseconds=200_000_000)
 
@@ -58,7 +58,7 @@ class Doctor:
 
     Args:
         robot: the robot.
-        topics: where it is heard and commanded.
+        topics: its sensor and command topics.
     """
 
     def __init__(self, robot: RobotSpec, topics: Topics) -> None:
@@ -82,7 +82,7 @@ class Doctor:
         self._operator.close()
 
     def listen(self, seconds: float) -> Heard:
-        """Return what is heard for so long, from when both topics have been heard for the first time."""
+        """Return what is heard in ``seconds`` s, once both topics have been heard for the first time."""
         end = time.monotonic() + FOUND
         while time.monotonic() < end and not (self._joints and self._imu):
             time.sleep(0.05)
@@ -96,7 +96,7 @@ class Doctor:
             return Heard(begin, time.monotonic(), tuple(self._joints), tuple(self._imu), ends)
 
     def ends(self) -> Ends:
-        """Return who is at the ends of the topics now, besides the doctor."""
+        """Return who else publishes and subscribes to the topics now."""
         node, topics = self._operator.node, self._topics
         joints = node.get_publishers_info_by_topic(topics.joint_states)
         imu = node.get_publishers_info_by_topic(topics.imu)
@@ -119,7 +119,7 @@ class Doctor:
         """Command moves until they are done, or until ``stopping``; the last command is DAMP.
 
         Returns:
-            What the joints said meanwhile.
+            The joint messages received meanwhile.
         """
         with self._lock:
             self._joints.clear()
@@ -140,7 +140,7 @@ class Doctor:
             return tuple(self._joints)
 
     def _others(self, commanders: Sequence[str]) -> tuple[str, ...]:
-        """Return the commanders besides this doctor; another doctor is another one."""
+        """Return the commanders other than this doctor; a second doctor counts."""
         others = list(commanders)
         own = self._operator.node.get_fully_qualified_name()
         if self._commanding and own in others:
@@ -176,7 +176,7 @@ class Doctor:
             others = ", ".join(ends.commanders)
             moves.abort(f"joint_command is also published by {others}", "end it")
         elif not ends.receivers:
-            moves.abort("nobody takes joint_command any more", "see the driver")
+            moves.abort("nobody subscribes to joint_command any more", "check the driver")
 
     def _publish(self, publisher: Publisher[JointState], command: Command) -> None:
         stamp = 0 if self._sample is None else self._sample.stamp
@@ -210,7 +210,7 @@ class Doctor:
     def _assemble(self, add: Callable[[], Sample | None]) -> None:
         try:
             self._sample = add() or self._sample
-        except MessageError:  # the checks say what is wrong with it; readings grow old meanwhile
+        except MessageError:  # the checks report it; readings go stale meanwhile
             return
 
 
@@ -230,10 +230,10 @@ def _unfit(
     *,
     taken: bool = False,
 ) -> list[str]:
-    """Return a sentence about each end that would not be connected to an end of type and quality ours."""
+    """Return a sentence about each endpoint whose type or quality of service does not match ours."""
     sentences = []
     wanted = type_name(kind)
-    # What is discovered has infinite durations where a profile that was never used has none.
+    # Discovered profiles have infinite durations where one that was never used has none.
     ours = QoSProfile(
         depth=ours.depth,
         reliability=ours.reliability,

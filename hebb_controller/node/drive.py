@@ -1,4 +1,4 @@
-"""What a configured node has: sensors and commands on their topics, and the thread between them."""
+"""What a configured node has: sensor and command topics, and the thread between them."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from .rates import divide
 from .scheduling import NORMAL, prepare_thread, raise_others, settle
 from .values import Loaded, LoopStatus, Phase
 
-PLASTICITY_PERIOD = 0.02  # s, of ~/plasticity, at least
-SEND_TIMEOUT = 0.2  # s, how long one thread waits for another that publishes a command
-FIRST_READING_TIMEOUT = 5.0  # s, how long activation waits where no reading came since configuring
+PLASTICITY_PERIOD = 0.02  # s, shortest period of ~/plasticity
+SEND_TIMEOUT = 0.2  # s that one thread waits for another to publish a command
+FIRST_READING_TIMEOUT = 5.0  # s that activation waits if no reading has come since configuring
 
 
 class ActivationError(HebbError, RuntimeError):
-    """A robot cannot be driven now."""
+    """The robot cannot be driven now."""
 
 
 class Drive:
-    """Drives one robot over ROS topics from the moment it is made until it is closed.
+    """Drives one robot over ROS topics from its construction until it is closed.
 
     Args:
         node: publishes and subscribes.
-        settings: the node's parameters; they must go together.
-        changed: is told, in the control thread, when the loop's status changed.
-        noticed: is called when there is something else to tell, and to :meth:`review`.
+        settings: the node's parameters; they must be consistent.
+        changed: called in the control thread with the loop's status when it has changed.
+        noticed: called when there is something else to report, and to :meth:`review`.
 
     Raises:
-        HebbError: robot and rule cannot be loaded, or do not go together.
+        HebbError: robot or rule cannot be loaded, or they do not fit together.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Drive:
         self._node = node
         self._noticed = noticed
         self._scheduling = NORMAL
-        self._suspects: set[str] = set()  # topics that had an incompatible end once
+        self._suspects: set[str] = set()  # topics that have ever had an incompatible end
         self._incompatible: tuple[str, ...] = ()
         self._strangers: tuple[str, ...] = ()
         self._others: tuple[str, ...] = ()
         self._starting = False
-        self._veto = ""  # why a start that is under way shall not be
+        self._veto = ""  # why a start that is under way must not go ahead
         self._sending = threading.Lock()
         self._silent = False
         self._counted = (0, 0)
@@ -128,7 +128,7 @@ class Drive:
         return self._loop.status
 
     def review(self) -> None:
-        """Look around, once a second: who else is on the topics, and how many ticks were missed."""
+        """Check, once a second, who else is on the topics and how many ticks were missed."""
         self._others = self._output.others()
         own = self._node.get_fully_qualified_name(), self._inputs.name
         self._incompatible = tuple(
@@ -144,7 +144,7 @@ class Drive:
         self._counted = begun, missed
 
     def facts(self, lifecycle: str, limits: reports.WarnLimits) -> reports.Facts:
-        """Return what there is to say in the diagnostics besides the status."""
+        """Return what the diagnostics report besides the status."""
         loop, inputs, now = self._loop, self._inputs, time.monotonic()
         heard, timeout = inputs.latest, loop.guard.watchdog
         phase = loop.status.phase
@@ -180,21 +180,21 @@ class Drive:
         )
 
     def start(self) -> None:
-        """Begin to command: move to the default pose, then run.
+        """Start commanding: move to the default pose, then run.
 
-        Sensors that have not been heard yet get some time to be found; from then on they count.
+        Sensors not heard yet get some time to be discovered; after that they are required.
 
         Raises:
-            ActivationError: somebody else commands the robot, or stopped it meanwhile.
+            ActivationError: another node commands the robot, or it was stopped meanwhile.
         """
-        self._veto, self._starting = "", True  # first of all: from here on a stop is heard
+        self._veto, self._starting = "", True  # first, so that a stop is heard from here on
         try:
             settle()
             self._thread.wait_for_sample(FIRST_READING_TIMEOUT)
             if others := self._output.others():
                 raise ActivationError(
-                    f"{self._output.topic} is also published by {', '.join(others)}: two would pull "
-                    f"at one robot. End the other one, or set dry_run."
+                    f"{self._output.topic} is also published by {', '.join(others)}: two nodes would "
+                    f"fight over one robot. Stop the other one, or set dry_run."
                 )
             self._thread.ask(self._begin)
         finally:
@@ -205,14 +205,14 @@ class Drive:
         self._thread.leave()
 
     def estop(self, reason: str) -> str:
-        """Damp and stay so, or do not start; return why there was nothing to stop, or nothing."""
+        """Damp and latch, or prevent a start; return why there was nothing to stop, or an empty string."""
         starting = self._starting
         if starting:
             self._veto = reason
         asked = self._thread.post(lambda loop: self._damp(loop, reason))
         try:
             damped = asked.result(timeout=REQUEST_TIMEOUT)
-        except FutureTimeoutError:  # it is carried out all the same, once the thread goes on
+        except FutureTimeoutError:  # it is still carried out, once the thread resumes
             late = "the control thread does not answer; it stops as soon as it does"
             if self.status.phase is Phase.INACTIVE:
                 return f"{late}."
@@ -228,21 +228,21 @@ class Drive:
         return self._thread.ask(lambda loop: loop.reset_estop(time.monotonic()))
 
     def refusal_to_carry(self, loaded: Loaded) -> str:
-        """Return why a rule cannot go on from the weights in force, or an empty string."""
+        """Return why a rule cannot continue from the weights in force, or an empty string."""
         return self._loop.refusal_to_carry(loaded)
 
     def stage(self, loaded: Loaded, *, carry: bool) -> str:
-        """Go on with another rule from the next tick; return why not, or an empty string."""
+        """Switch to another rule at the next tick; return why not, or an empty string."""
         self._inputs.ensure_cmd_vel_subscription(loaded)
         tapped = self._topics.tap(loaded)
         return self._thread.ask(lambda loop: loop.stage(tapped, carry=carry))
 
     def asked(self) -> str:
-        """Return how the file was named that drives, or is about to."""
+        """Return the name by which the rule that drives, or is about to, was asked for."""
         return self._thread.ask(lambda loop: loop.asked)
 
     def roll_back(self) -> str:
-        """Go back to the rule before; return why not, or an empty string."""
+        """Go back to the previous rule; return why not, or an empty string."""
         return self._thread.ask(lambda loop: loop.roll_back())
 
     def set_plasticity_gain(self, gain: float) -> str:
@@ -256,12 +256,12 @@ class Drive:
         return ""
 
     def reset_weights(self) -> str:
-        """Start anew from initial weights; return an empty string."""
+        """Start over from initial weights; return an empty string."""
         self._thread.ask(lambda loop: loop.reset_weights())
         return ""
 
     def snapshot(self, path: Path) -> str:
-        """Write what the network has learned; return why not, or an empty string.
+        """Save what the network has learned; return why not, or an empty string.
 
         Raises:
             RuleFileError: it cannot be written.
@@ -273,13 +273,13 @@ class Drive:
 
         found = self._thread.ask(read)
         if found is None:
-            return "there is nothing to keep: the rule in force has not run yet."
+            return "there is nothing to save: the rule in force has not run yet."
         state, loaded = found
         snapshot_file.save_snapshot(state, loaded.rule, loaded.path, path)
         return ""
 
     def restore(self, path: Path) -> str:
-        """Go on from what a snapshot holds; return why not, or an empty string.
+        """Continue from a snapshot; return why not, or an empty string.
 
         Raises:
             RuleFileError: the file cannot be used, or is of another rule.
@@ -296,9 +296,9 @@ class Drive:
         return self._thread.ask(put)
 
     def close(self) -> None:
-        """Damp if the robot is being driven, see that the command arrives, and end."""
+        """Damp if the robot is being driven, wait for the command to arrive, and end."""
         driving = self.status.phase is not Phase.INACTIVE
-        with contextlib.ExitStack() as stack:  # whatever fails, the rest is done
+        with contextlib.ExitStack() as stack:  # if one fails, the rest is still done
             stack.callback(self._topics.close)
             stack.callback(self._node.destroy_publisher, self._plasticity)
             stack.callback(self._output.close)
@@ -338,7 +338,7 @@ class Drive:
             self._thread.post(request)
 
     def _suspect(self, topic: str) -> None:
-        """Look, from now on, at who is kept away from a topic: the middleware told of somebody."""
+        """Check from now on for incompatible ends of a topic: the middleware reported one."""
         self._suspects.add(topic)
         self._noticed()
 
@@ -363,15 +363,15 @@ class Drive:
         """Send a command, from any thread; return whether one may still be sent.
 
         Raises:
-            ControlThreadError: a thread that sends one does not come back.
+            ControlThreadError: another thread is stuck sending one.
         """
         if not self._node.context.ok():
             return False
         if not self._sending.acquire(timeout=SEND_TIMEOUT):
             raise ControlThreadError(
-                "no command can be sent: a thread that publishes one does not come back."
+                "cannot send a command: another thread is stuck publishing one."
             )
-        try:  # after the last one a thread that wakes up has nothing to say
+        try:  # after the last one, a thread that wakes up sends nothing
             if self._silent:
                 return False
             self._silent = last

@@ -1,7 +1,7 @@
-"""The least that a node can do between a reading and a command: the yardstick of ``hebb bench latency``.
+"""The least a node can do between a reading and a command: the yardstick of ``hebb bench latency``.
 
-It takes and publishes what the controller node does, of the same types and quality of service, in the
-namespace ``echo``, and answers each reading by its own positions.
+It subscribes to and publishes what the controller node does, with the same types and quality of service,
+in the namespace ``echo``, and answers each reading with its own positions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who else is on a topic, and whom a node does not reach there."""
+"""Who else is on a topic, and who does not match in type or quality of service."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ def publishers(node: Node, topic: str) -> tuple[str, ...]:
 
 
 def of_another_type(node: Node, topic: str, kind: str) -> Iterator[str]:
-    """Yield topic, publisher and type for each whose messages are not of this kind, and so not heard."""
+    """Yield topic, publisher and type for each publisher of another type, which is not heard."""
     for info in node.get_publishers_info_by_topic(topic):
         if info.topic_type != kind:
             yield f"{topic} of {_full_name(info)} ({info.topic_type}, not {kind})"
 
 
 def other_publishers(node: Node, topic: str) -> tuple[str, ...]:
-    """Return the full names of the nodes that publish on a topic, besides this one."""
+    """Return the full names of the other nodes that publish on a topic."""
     found = [*publishers(node, topic)]
     own = node.get_fully_qualified_name()
-    if own in found:  # once: another one of the same name is another one
+    if own in found:  # once: a second node of the same name counts
         found.remove(own)
     return tuple(found)
 
 
 def mismatches(node: Node, topic: str, own: Collection[str]) -> Iterator[str]:
-    """Yield topic, whom, and why for each that quality of service keeps from hearing us, or us from it.
+    """Yield topic, node and reason for each node that quality of service disconnects from us.
 
     Args:
-        node: sees the graph.
-        topic: to look at.
-        own: full names of the nodes that are us.
+        node: node whose view of the graph is used.
+        topic: topic to check.
+        own: full names of our own nodes.
     """
     subscriptions = node.get_subscriptions_info_by_topic(topic)
     for publisher in node.get_publishers_info_by_topic(topic):

@@ -1,4 +1,4 @@
-"""Whether the robot may be driven now: readings that are whole, fresh and moving, and a heartbeat."""
+"""Whether the robot may be driven now: complete, fresh, changing readings, and a heartbeat."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .values import LoopSettings, Sample, Source
 
 LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
 SENSORS = {"joints": "all joints have", "imu": "the imu has"}
-CONSTANT = 2.0  # s after which a joint that reads the same all the time is worth a warning
+CONSTANT = 2.0  # s after which a joint with constant readings is worth a warning
 ESTOP_HOLDS = 2.0  # s for which a published e-stop holds, unless it is published as released
-BEYOND_RANGE = 1.0  # rad outside its range that a joint may read, of a robot that lies on its legs
+BEYOND_RANGE = 1.0  # rad outside its range that a joint may read while the robot lies on its legs
 
 
 class Guard:
     """Judges readings and times for one robot.
 
     Any thread may use ``check``, ``check_start``, ``check_reset``, ``estopped``, ``stamp_stall``,
-    ``constant_joints`` and ``watchdog``: they only read, and what they read are numbers and references
-    that are each replaced in one step. Everything else is for the thread that ticks.
+    ``constant_joints`` and ``watchdog``: they only read numbers and references that are each replaced in
+    one step. Everything else is for the thread that ticks.
 
     Args:
         robot: its limits hold.
-        safety: its stages that look at a reading.
+        safety: its stages that check a reading.
         settings: how time is judged.
     """
 
@@ -41,23 +41,23 @@ class Guard:
         self._moved = np.zeros(robot.n_joints, dtype=np.int64)
         self._changed = dict.fromkeys(SENSORS, 0)  # stamps, ns
         self._stamp = 0
-        self._frozen = ""  # the sensors that damped the robot, until they read anything else
+        self._frozen = ""  # the sensors that damped the robot, until they read something new
         self._advanced: dict[str, tuple[int, float]] = {}  # topic -> its stamp, and since when
         self._last_heartbeat = self._estop = -np.inf
 
     @property
     def watchdog(self) -> float:
-        """How long there may be no reading at all, s of steady time."""
+        """Longest time without any reading, s of steady time."""
         settings = self._settings
         return LOCK_STEP_WATCHDOG if settings.lock_step else settings.sensor_timeout
 
     def start(self) -> None:
-        """Take the robot to track its targets, and the stamps to advance, as of now."""
+        """Assume, as of now, that the robot tracks its targets and the stamps advance."""
         self._tracking.restart()
         self._stamp, self._advanced, self._frozen = -1, {}, ""
 
     def begin(self, stamp: int) -> None:
-        """Have sensors count as moving from this stamp on, ns."""
+        """Treat the sensors as changing from this stamp on, ns."""
         self._moved[:] = stamp
         self._last = None
 
@@ -66,7 +66,7 @@ class Guard:
         self._last_heartbeat = now
 
     def press(self, now: float, *, pressed: bool) -> None:
-        """Take what the topic ``estop`` said at this steady time, s."""
+        """Take the state published on ``estop`` at this steady time, s."""
         self._estop = now if pressed else -np.inf
 
     def estopped(self, now: float) -> bool:
@@ -100,7 +100,7 @@ class Guard:
     def check_start(self, sample: Sample, now: float) -> LimitReport:
         """Report whether the robot may begin to move; arguments of :meth:`check`.
 
-        A joint that reads far outside its range is elsewhere: its driver has another zero or another unit.
+        A joint that reads far outside its range is elsewhere: its driver has another zero or unit.
         """
         report = self.check(sample, now)
         if report.tripped:
@@ -113,14 +113,14 @@ class Guard:
         return LimitReport(
             Limit.STALE,
             f"{robot.joint_names[worst]} reads {position[worst]:.2f} rad, its range is "
-            f"{robot.lower[worst]:.2f} to {robot.upper[worst]:.2f}: see the driver's zero and unit",
+            f"{robot.lower[worst]:.2f} to {robot.upper[worst]:.2f}: check the driver's zero and unit",
         )
 
     def check_reset(self, sample: Sample, now: float) -> LimitReport:
         """Report whether a damped robot may move again; arguments of :meth:`check`.
 
-        Sensors that froze have to have read something new: a robot that stands still looks the same to
-        sound ones for long only where they have no noise.
+        Sensors that froze must have read something new since: healthy ones stay constant for long on a
+        still robot only if they have no noise.
         """
         report = self.check_start(sample, now)
         if report.tripped:
@@ -134,9 +134,9 @@ class Guard:
         return LimitReport(Limit.STALE, frozen) if frozen else NOTHING_ACTED
 
     def check_stall(self, stalled: float) -> LimitReport:
-        """Report whether the loop may go on after so long without a tick, s of steady time.
+        """Report whether the loop may go on after this long without a tick, s of steady time.
 
-        Whoever receives the commands has damped meanwhile: the robot is not where it was.
+        The receiver of the commands has damped meanwhile: the robot is not where it was.
         """
         if stalled <= self.watchdog:
             return NOTHING_ACTED
@@ -160,7 +160,7 @@ class Guard:
         return NOTHING_ACTED
 
     def watch(self, sample: Sample, now: float) -> None:
-        """See whether the stamps of the readings go on, and whether what froze reads something new."""
+        """Track whether the stamps advance, and whether frozen sensors read something new."""
         self._stamp = sample.stamp
         before = self._advanced
         self._advanced = {
@@ -171,7 +171,7 @@ class Guard:
             self._frozen = ""
 
     def stamp_stall(self, now: float) -> str:
-        """Return for how long the readings have repeated one stamp if that is too long, or an empty string."""
+        """Return a complaint if the readings have repeated one stamp for too long, or an empty string."""
         limit = self._settings.frozen_timeout
         if not limit or self._settings.lock_step:
             return ""
@@ -183,11 +183,11 @@ class Guard:
         return f"the stamps{of} have stood still for {max(still.values()):.2f} s"
 
     def check_motion(self, sample: Sample, now: float) -> LimitReport:
-        """Report whether the sensors of a robot that runs still read something new now and then.
+        """Report whether the sensors of a running robot still read something new now and then.
 
-        All joints, or the imu, the same to the last bit, or one stamp again and again: that is a driver
-        that repeats itself. A joint alone may be a damage that the rule lives with; without an imu the
-        tilt would not be seen. In a dry run nothing moves the joints.
+        If all joints, or the imu, stay the same to the last bit, or one stamp recurs, the driver is
+        repeating itself. A single constant joint may be damage that the rule copes with; without an imu
+        a tilt would go unseen. In a dry run nothing moves the joints.
         """
         reading, before = sample.reading, self._last
         self._last = reading
@@ -209,7 +209,7 @@ class Guard:
         return LimitReport(Limit.STALE, stalled) if stalled else NOTHING_ACTED
 
     def joints_off_target(self, sample: Sample, target: FloatArray) -> int:
-        """Return how many joints are off target, (n,) rad; 0 if so few are that a limp leg may explain it."""
+        """Return how many joints are off target, (n,) rad; 0 if few enough for a limp leg to explain it."""
         if not self._settings.obeyed:
             return 0
         return self._tracking.joints_off_target(sample.reading.joint_position, target)
@@ -222,7 +222,7 @@ class Guard:
 
     @property
     def constant_joints(self) -> tuple[str, ...]:
-        """Joints that have read the same for long while others have not."""
+        """Joints that have read the same for longer than ``CONSTANT``."""
         still = self._stamp - self._moved > CONSTANT * 1e9
         names = self._robot.joint_names
         return tuple(name for name, is_still in zip(names, still, strict=True) if is_still)
@@ -233,7 +233,7 @@ class Guard:
 
 
 def _changes(before: SensorReading, reading: SensorReading) -> list[str]:
-    """Return which of ``SENSORS`` read something else than before."""
+    """Return which of ``SENSORS`` have changed."""
     fields = {
         "joints": ("joint_position", "joint_velocity"),
         "imu": ("orientation", "angular_velocity_base"),

@@ -1,4 +1,4 @@
-"""What a drive hears: sensors, a commanded velocity, and the switches that stop the robot."""
+"""The inputs of a drive: sensors, a commanded velocity, and the switches that stop the robot."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .sensor_thread import SensorThread, Topic
 from .values import Loaded, Sample
 from .velocity_command import CHANNEL
 
-REFUSED_FOR = 2.0  # s, how long a message that could not be used is told of
+REFUSED_FOR = 2.0  # s for which an unusable message is reported
 
 
 class InputCallbacks(NamedTuple):
-    """What :class:`Inputs` calls; all but ``noticed`` in the thread that takes messages.
+    """What :class:`Inputs` calls, in the thread that takes messages.
 
     Attributes:
         reading: with a complete reading.
         estop: with what ``estop`` says: whether the robot has to stop.
         heartbeat: with the steady time of a ``heartbeat``, s.
-        incompatible: with a topic whose publisher offers too little quality of service.
+        incompatible: with a topic whose publisher offers insufficient quality of service.
         noticed: when there is news for the diagnostics.
     """
 
@@ -50,9 +50,9 @@ class Inputs:
     Args:
         node: whose namespace, context and logger it uses.
         robot: names the joints.
-        lock_step: whether every message has to arrive.
-        paired: whether a reading is made of messages with one stamp only.
-        callbacks: are called with what arrives.
+        lock_step: whether every message must arrive.
+        paired: whether a reading is made only of messages with one stamp.
+        callbacks: called with what arrives.
 
     Attributes:
         latest: the last complete reading.
@@ -74,7 +74,7 @@ class Inputs:
         self._assembler = conversions.ReadingAssembler(robot, paired=paired)
         self._assembling = threading.Lock()
         self._hears_cmd_vel = False
-        # The switches: whoever publishes is heard, reliable or not.
+        # A switch hears every publisher, reliable or not.
         switch = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
         sensor = sensor_qos(lock_step=lock_step)
         self._thread = SensorThread(
@@ -90,29 +90,31 @@ class Inputs:
         self.name = self._thread.name
 
     def ensure_cmd_vel_subscription(self, loaded: Loaded) -> None:
-        """Subscribe to cmd_vel if this rule is the first one that is steered by it."""
+        """Subscribe to cmd_vel if this is the first rule steered by it."""
         if steered(loaded) and not self._hears_cmd_vel:
             self._hears_cmd_vel = True
             qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
             self._thread.subscribe("cmd_vel", Topic(TwistStamped, self._on_cmd_vel, qos))
 
     def quiet(self, now: float, limit: float) -> str:
-        """Return what was not heard within ``limit`` s before ``now``, or an empty string."""
+        """Return what has not been heard for ``limit`` s at ``now``, or an empty string."""
         return self._assembler.quiet(now, limit)
 
     def refused(self, now: float) -> str:
-        """Return why a message could not be used a moment before ``now``, or an empty string."""
+        """Return why a message was refused shortly before ``now``, or an empty string."""
         reason, when = self._refused
         return reason if now - when < REFUSED_FOR else ""
 
     def velocity_complaint(self, now: float, loaded: Loaded) -> str:
-        """Return that no velocity is commanded to a rule that is steered by it, or nothing."""
+        """Return a complaint if a rule steered by ``cmd_vel`` gets no velocity, or an empty string."""
         return self._assembler.velocity_complaint(now) if steered(loaded) else ""
 
     def strangers(self) -> tuple[str, ...]:
-        """Return what is wrong with who publishes: another type, or what somebody else publishes, too."""
+        """Return what is wrong with the publishers: a wrong type, or two for the same values."""
         publishers = self._thread.publishers
-        found = [f"not heard for its type: {text}" for text in self._thread.of_another_type()]
+        found = [
+            f"not heard because of its type: {text}" for text in self._thread.of_another_type()
+        ]
         if shared := same_joints(publishers("joint_states"), self._assembler.names):
             found.append(f"joint_states: {shared}")
         if len(imus := set(publishers("imu/data"))) > 1:
@@ -120,7 +122,7 @@ class Inputs:
         return tuple(found)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._thread.close()
 
     def _on_estop(self, message: Bool) -> None:
@@ -153,7 +155,7 @@ class Inputs:
             self._callbacks.reading(sample)
 
     def _refuse(self, reason: str) -> None:
-        """Tell of a message that cannot be used: once, for as long as it comes again."""
+        """Report an unusable message, but only once while it keeps coming."""
         now = time.monotonic()
         (before, when), self._refused = self._refused, (reason, now)
         if reason != before or now - when > REFUSED_FOR:
@@ -162,5 +164,5 @@ class Inputs:
 
 
 def steered(loaded: Loaded) -> bool:
-    """Return whether a rule is told which velocity is wanted."""
+    """Return whether a rule observes the commanded velocity."""
     return CHANNEL in loaded.controller.interface.observer.slices

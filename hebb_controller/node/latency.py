@@ -1,9 +1,9 @@
-"""How long a command takes to come after its reading was published, beside a node that only echoes.
+"""How long a command takes after its reading was published, compared with a node that only echoes.
 
-The controller node with the shipped walk and the echo node are processes of their own, under the same
-quality of service; this process, the third, publishes readings to the one and to the other in turn and
-takes the time until the command with the reading's stamp has come. In between it times the step of a
-controller of its own. So the three medians are of one run, and what the machine did besides hit all.
+The controller node with the shipped walk and the echo node are separate processes with the same quality
+of service; this third process publishes readings to each in turn and measures the time until the command
+with the reading's stamp arrives. In between it times the step of a controller of its own. So the three
+medians come from one run, and other load on the machine affects them all.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from .values import Value
 
 ECHO = "hebb_controller.node.echo_node"
 ANSWER_TIMEOUT = 0.05  # s after which a reading counts as unanswered
-INACTIVE_TIMEOUT = 0.002  # the same while nobody need answer: sensor_timeout holds meanwhile
-MAX_UNANSWERED = 0.1  # share beyond which medians say nothing
+INACTIVE_TIMEOUT = 0.002  # the same while no answer is needed: sensor_timeout still applies
+MAX_UNANSWERED = 0.1  # share beyond which the medians mean nothing
 
 
 class LatencyBenchError(HebbError, RuntimeError):
-    """The nodes did not answer, or not as they should."""
+    """The nodes did not answer, or not as expected."""
 
 
 class RoundTrip:
-    """The way to a node and back.
+    """The round trip to a node.
 
     Args:
         operator: publishes and listens.
         prefix: of the topics' names.
 
     Attributes:
-        answer: the last position that was commanded, (n,) rad; empty before the first.
+        answer: last commanded positions, (n,) rad; empty before the first.
     """
 
     def __init__(self, operator: Operator, prefix: str) -> None:
@@ -83,13 +83,13 @@ class RoundTrip:
 
 
 def measure_latency(seconds: float) -> dict[str, float]:
-    """Return p50 and p99 of both ways, of a step, and what the controller node takes besides, µs.
+    """Return p50 and p99 of both round trips and a step, and the controller node's overhead, µs.
 
     Args:
         seconds: how long the network runs, s.
 
     Raises:
-        LatencyBenchError: a node did not start, left its way, or readings were not answered.
+        LatencyBenchError: a node did not start, left RUN, or readings were not answered.
     """
     rule = shipped("rules", "a1_walk.rule.safetensors")
     domain = own_domain()
@@ -154,7 +154,7 @@ class _Bench:
     def _go_on_until(
         self, end: float, *, phase: str = ""
     ) -> list[tuple[float | None, float | None, float]]:
-        """Return the times of node, echo and step, s, until a moment, or until a phase."""
+        """Exchange readings until a moment or a phase; return the times of node, echo and step, s."""
         rows = []
         due = time.monotonic()
         while (now := time.monotonic()) < end and not (phase and self._phase == phase):
@@ -162,13 +162,15 @@ class _Bench:
             rows.append(self._turn(INACTIVE_TIMEOUT if phase else ANSWER_TIMEOUT))
             time.sleep(max(0.0, due - time.monotonic()))
         if phase and self._phase != phase:
-            raise LatencyBenchError(f"no {phase} but {self._phase}: {last_line(self._process)}")
+            raise LatencyBenchError(
+                f"expected {phase}, got {self._phase}: {last_line(self._process)}"
+            )
         return rows
 
     def _turn(self, timeout: float) -> tuple[float | None, float | None, float]:
         robot, n = self._robot, self._robot.n_joints
         self._stamp += round(self._period * 1e9)
-        # A robot that obeys.
+        # A robot that follows exactly.
         told = np.array(self._node.answer) if self._node.answer else robot.default
         position = told + 0.01 * self._rng.standard_normal(n)
         velocity = 0.1 * self._rng.standard_normal(n)
@@ -178,9 +180,7 @@ class _Bench:
             velocity=array("d", velocity.tolist()),
         )
         imu = Imu()
-        imu.angular_velocity.z = 0.01 * float(
-            self._rng.standard_normal()
-        )  # one that stands still damps
+        imu.angular_velocity.z = 0.01 * float(self._rng.standard_normal())  # a constant one damps
         joints.header.stamp = imu.header.stamp = time_message(self._stamp)
         node = self._node.exchange(joints, imu, timeout=timeout)
         echo = self._echo.exchange(joints, imu, timeout=timeout)

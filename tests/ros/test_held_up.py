@@ -101,7 +101,7 @@ def test_a_middleware_that_keeps_the_control_thread_is_told_and_keeps_nobody_els
         )
 
     made.diagnostics.wait(told)
-    assert "no command can be sent" in made.operator.trigger(f"{CONTROL}/estop")
+    assert "cannot send a command" in made.operator.trigger(f"{CONTROL}/estop")
     made.controller.send_signal(signal.SIGTERM)
     assert made.controller.wait(PATIENCE) == 0, made.logs()
-    assert "no command can be sent" in made.controller.output()
+    assert "cannot send a command" in made.controller.output()

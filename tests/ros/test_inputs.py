@@ -237,7 +237,7 @@ def test_a_publisher_of_another_type_or_of_the_same_joints_is_named_until_it_has
         (
             Empty,
             "estop",
-            f"not heard for its type: estop of {me} (std_msgs/msg/Empty, not std_",
+            f"not heard because of its type: estop of {me} (std_msgs/msg/Empty, not std_",
         ),
         (
             JointState,

@@ -119,7 +119,7 @@ def test_each_service_answers_in_each_state(rig, state):
         made.wait_for_phase("RUN", since=len(made.statuses.items) - 1)
     if state == "finalized":
         reason = made.operator.set_parameter(CONTROL, "robot", "a1")
-        assert "Start the node anew" in reason
+        assert "Restart the node" in reason
 
 
 @pytest.mark.parametrize(

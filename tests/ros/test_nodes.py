@@ -98,7 +98,7 @@ def test_somebody_else_on_the_command_topic_keeps_the_robot_from_being_driven(he
     assert not held.operator.change_state(CONTROL, "activate")
     assert held.operator.state(CONTROL) == "inactive"
     name = held.operator.node.get_name()
-    assert f"also published by /{name}: two would pull" in held.controller.output()
+    assert f"also published by /{name}: two nodes would fight" in held.controller.output()
     held.operator.node.destroy_publisher(intruder)
     assert len(held.commands.items) == before
 
