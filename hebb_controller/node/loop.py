@@ -53,7 +53,7 @@ class ControlLoop:
         loaded: the controller to begin with.
         settings: how time and rates are judged.
         swap: how one rule takes over from another.
-        supervisor: what is allowed to weights.
+        supervisor: how the weights are supervised.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ControlLoop:
         self.robot = robot
         self.ticks = 0
         self.ran = loaded
-        """The rule that ticked last; it may have been taken back since."""
+        """The rule that ticked last; it may have been rolled back since."""
         self.last_limits = Limit.NONE
         self._settings = settings
         self._succession = Succession(loaded, swap, supervisor)
@@ -102,27 +102,27 @@ class ControlLoop:
 
     @property
     def supervisor(self) -> Supervisor:
-        """Who watches the weights of the rule in force."""
+        """The supervisor of the weights of the rule in force."""
         return self._succession.running.supervisor
 
     @property
     def asked(self) -> str:
-        """How the file was named that drives, or is about to."""
+        """The name by which the rule that drives, or is about to, was asked for."""
         return self._staged[0].asked if self._staged else self.loaded.asked
 
     @property
     def gain(self) -> float:
-        """The factor on every weight change that is in force."""
+        """The factor on every weight change now in force."""
         frozen = self._frozen_by_hand or self._rate.off or self.supervisor.stage > Stage.PLASTIC
         return 0.0 if frozen else self._gain
 
     @property
     def tick_rate(self) -> float:
-        """At what rate the rule ticks by the stamps of the readings, Hz."""
+        """The rate of the rule's ticks by the stamps of the readings, Hz."""
         return 1.0 / max(self._rate.period, 1e-9)
 
     def start(self, now: float) -> None:
-        """Begin the way into a run; readings received before ``now`` do not count."""
+        """Start towards a run; readings received before ``now`` do not count."""
         self._started = self._called = now
         self._sample = self._held = self._ramp = None
         self._pace.restart()
@@ -130,13 +130,13 @@ class ControlLoop:
         self._update_status(phase=Phase.TO_DEFAULT_POSE, reason="")
 
     def stop(self) -> Command | None:
-        """Leave the active states; return the command to leave with, None if there were none."""
+        """Leave the active states; return the command to leave with, or None if inactive already."""
         was = self.status.phase
         self._update_status(phase=Phase.INACTIVE, reason="")
         return None if was is Phase.INACTIVE else damp_command(self.robot)
 
     def damp(self, reason: str) -> Command | None:
-        """Latch DAMPED for a reason that is not the sensors'; None if the loop is inactive."""
+        """Latch DAMPED for a reason other than the sensors; return its command, None if inactive."""
         if self.status.phase is Phase.INACTIVE:
             return None
         return self._latch(LimitReport(Limit.NONE, reason), damp_command(self.robot))
@@ -146,7 +146,7 @@ class ControlLoop:
         if self.status.phase is not Phase.DAMPED:
             return f"nothing to reset: the controller is in {self.status.phase.value}."
         if self._sample is None:
-            return "there is no sensor reading yet. Fix: see that joint_states and imu/data arrive."
+            return "there is no sensor reading yet. Fix: make sure that joint_states and imu/data arrive."
         report = self.guard.check_reset(self._sample, now)
         if report.tripped:
             return f"still unsafe: {report.detail}."
@@ -154,11 +154,11 @@ class ControlLoop:
         return ""
 
     def stage(self, loaded: Loaded, *, carry: bool = False) -> str:
-        """Have another rule drive from the next tick on; return why not, or an empty string.
+        """Switch to another rule at the next tick; return why not, or an empty string.
 
         Args:
             loaded: the rule.
-            carry: whether it goes on from the weights of the rule before, instead of fresh ones.
+            carry: whether it continues from the weights of the previous rule, instead of fresh ones.
         """
         if self.status.phase is Phase.DAMPED:
             return "the controller is damped. Call ~/reset_estop first."
@@ -168,7 +168,7 @@ class ControlLoop:
         return ""
 
     def refusal_to_carry(self, loaded: Loaded) -> str:
-        """Return why a rule cannot go on from the weights in force, or an empty string."""
+        """Return why a rule cannot continue from the weights in force, or an empty string."""
         ours, theirs = (list(x.rule.header.layer_sizes) for x in (self.loaded, loaded))
         if ours == theirs:
             return ""
@@ -178,7 +178,7 @@ class ControlLoop:
         )
 
     def roll_back(self) -> str:
-        """Have the rule before drive again, with its weights; return why not, or an empty string."""
+        """Go back to the previous rule and its weights; return why not, or an empty string."""
         if reason := self._succession.refusal_to_roll_back():
             return reason
         self._roll_back("by ~/rollback", trusted=True)
@@ -196,14 +196,14 @@ class ControlLoop:
         self._update_status()
 
     def reset_weights(self) -> None:
-        """Have the network start anew from its initial weights, plastic; restored ones are dropped."""
+        """Restart the network from its initial weights, plastic; restored ones are dropped."""
         self._start_state = None
         self.controller.runtime.reset(self._rng())
         self.supervisor.begin()
         self._update_status()
 
     def restore(self, state: State) -> None:
-        """Go on from a state of this rule's network; runs that begin later start from it, too."""
+        """Continue from a state of this rule's network; later runs start from it, too."""
         self.controller.runtime.restore(state)
         self._start_state = state
         self.supervisor.begin()
@@ -213,15 +213,14 @@ class ControlLoop:
         """Return the command to send, or None if there is nothing to command.
 
         Args:
-            sample: the latest reading, the same one again if there is no newer; None before the
-                first.
+            sample: the latest reading, repeated if there is no newer one; None before the first.
             now: steady time, s.
         """
         phase = self.status.phase
         stall = self.guard.check_stall(now - self._called)
         self._called = now
         if stall.tripped and phase is Phase.TO_DEFAULT_POSE and self._held is None:
-            self._started, stall = now, NOTHING_ACTED  # nothing was commanded yet: begin anew
+            self._started, stall = now, NOTHING_ACTED  # nothing was commanded yet: start over
         if self._staged is not None and phase is not Phase.RUN:
             self._swap(*self._staged)
         if phase is Phase.INACTIVE:
@@ -250,7 +249,7 @@ class ControlLoop:
             return self._held
         if self._staged is not None:
             self._swap(*self._staged)
-        with np.errstate(over="ignore", invalid="ignore"):  # what it leads to is looked at
+        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
             command = self._advance(sample, now)
             self.ticks += 1
             self.last_limits = command.limits.acted
@@ -262,11 +261,11 @@ class ControlLoop:
         return command
 
     def in_time(self, command: Command, took: float) -> Command:
-        """Return a command, or what to do instead if the tick that made it took too long.
+        """Return a command, or a safe one if the tick that made it took too long.
 
         Args:
             command: what :meth:`tick` returned.
-            took: since the tick began, s of steady time.
+            took: time since the tick began, s of steady time.
         """
         stall = self.guard.check_stall(took)
         if not stall.tripped or self.status.phase in (Phase.INACTIVE, Phase.DAMPED):
@@ -283,7 +282,7 @@ class ControlLoop:
         return self._latch(LimitReport(Limit.STALE, detail), damp_command(self.robot))
 
     def _stop_or_sink(self, sample: Sample) -> Command:
-        """Return the command that stops the robot: one that holds its pose does so until it tilts."""
+        """Return the command that stops the robot; one that holds the pose gives way to damping on a tilt."""
         if self._stop_command.mode is not Mode.DAMP:
             report = self._safety.check_tilt(sample.reading.orientation)
             if report.tripped:
@@ -292,7 +291,7 @@ class ControlLoop:
         return self._stop_command
 
     def _moment(self, sample: Sample, now: float) -> int:
-        """Return the time by which ticks are due, ns."""
+        """Return the time that decides when ticks are due, ns."""
         return sample.stamp if self._settings.by_stamps else round(now * 1e9)
 
     def _advance(self, sample: Sample, now: float) -> Command:
@@ -307,7 +306,7 @@ class ControlLoop:
             position, step = sample.reading.joint_position, self._settings.sensor_timeout
             self._ramp = PoseRamp(position, self.robot.default, sample.stamp, max_step=step)
             controller.reset(self._rng(), position)
-            self.supervisor.begin()  # what is to be run has learned nothing yet
+            self.supervisor.begin()  # the network about to run has learned nothing yet
         command = controller.move_to(self._ramp.at(sample.stamp), sample.reading, reference)
         come = self._ramp.done and not self.guard.joints_off_target(sample, self.robot.default)
         if come and not command.limits.tripped:
@@ -324,7 +323,7 @@ class ControlLoop:
         self._update_status(phase=Phase.RUN)
 
     def _supervise(self, sample: Sample) -> bool:
-        """Look at weights and rate after a tick; return whether the robot may go on running."""
+        """Check weights and rate after a tick; return whether the robot may go on running."""
         succession, supervisor = self._succession, self.supervisor
         found = supervisor.look(self.controller.runtime.plasticity_gain)
         changed = self._rate.tick(sample.reading.stamp)
@@ -363,11 +362,11 @@ class ControlLoop:
         self._follow_period()
 
     def _has_learned(self) -> bool:
-        """Return whether the weights are what a run has made of them, and nothing had to mend."""
+        """Return whether the weights come from a run, and none of them needed a remedy."""
         return bool(self.supervisor.measured) and self.supervisor.stage is Stage.PLASTIC
 
     def _follow_period(self) -> None:
-        """Tick as the rule in force needs it."""
+        """Tick at the period of the rule in force."""
         period, settings = self.controller.interface.period, self._settings
         # Sensors that run at the rule's own rate jitter; so does the clock, by less than a command.
         early = period / 4 if settings.by_stamps else settings.command_period / 2
@@ -376,12 +375,12 @@ class ControlLoop:
             self._rate = RateWatch(period, settings.rate_tolerance)
 
     def _rng(self) -> np.random.Generator:
-        """Return the source of the initial weights: that of an episode with the same seed."""
+        """Return the generator of the initial weights, as in an episode with the same seed."""
         seed = self._settings.seed
         return np.random.default_rng() if seed < 0 else np.random.default_rng((seed, 1))
 
     def _safe_command(self, report: LimitReport, *, stalled: bool = False) -> Command:
-        # Nothing was commanded yet that could be held, or whoever receives it has let the robot sink.
+        # There is no command to hold yet, or the receiver has let the robot sink meanwhile.
         if self._held is None or (stalled and self._settings.can_damp):
             return damp_command(self.robot, report)
         return self._safety.safe_command(self.controller.last_position, report)
@@ -407,7 +406,7 @@ class ControlLoop:
         return "damping" if command.mode is Mode.DAMP and self._settings.can_damp else "holding"
 
     def _update_status(self, *, phase: Phase | None = None, reason: str | None = None) -> None:
-        """Say anew what there is to say."""
+        """Bring ``status`` up to date."""
         succession, loaded = self._succession, self.loaded
         plasticity, plasticity_reason = self._plasticity()
         self.status = replace(

@@ -1,4 +1,4 @@
-"""Texts of message definitions, as a recording holds them for whoever reads it without ROS."""
+"""Texts of message definitions, stored in a recording so that it can be read without ROS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_share_
 from ..errors import RecordingError
 
 SEPARATOR = "=" * 80
-# A field or a constant begins with its type; the name of an own message begins with a capital.
+# A field or a constant begins with its type; the name of a message begins with a capital.
 FIELD = re.compile(r"^\s*(?:([a-z][a-z0-9_]*)/)?(?:msg/)?([A-Z]\w*)\S*\s+\w+", re.MULTILINE)
 
 
@@ -18,7 +18,7 @@ def definition(kind: str) -> str:
     """Return the text of a message definition, followed by those of all messages in it.
 
     Args:
-        kind: as ``std_msgs/msg/Header``.
+        kind: message type, such as ``std_msgs/msg/Header``.
 
     Raises:
         RecordingError: a package or a message is not installed.

@@ -1,7 +1,7 @@
 """The topics from which a run can be replayed: observation and action of every tick, and the weights.
 
-Nothing is noted or published unless somebody subscribes. The control thread only notes; messages are made
-and published by a thread of their own, while the control thread waits for its next tick.
+Nothing is noted or published unless somebody subscribes. The control thread only takes notes; another
+thread makes and publishes the messages while the control thread waits for its next tick.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .loop import ControlLoop
 from .values import Loaded, Phase
 
 HISTORY = {"observation": 1000, "action": 1000, "weights": 50}
-"""Topic -> messages that are kept for a listener who lags behind, as in lock-step one may."""
+"""Topic -> messages kept for a listener that lags behind, as it may in lock-step."""
 
-MAX_WAITING = 1000  # ticks that may wait to be published; a replay notices those that are lost
-LOOK_PERIOD = 0.1  # s between two looks at who listens
-ACKNOWLEDGE_TIMEOUT = 0.1  # s, how long the last weights may take to arrive
+MAX_WAITING = 1000  # ticks that may wait to be published; a replay notices lost ones
+LOOK_PERIOD = 0.1  # s between two checks for listeners
+ACKNOWLEDGE_TIMEOUT = 0.1  # s allowed for the last weights to arrive
 
 
 class NetworkTopics:
@@ -36,9 +36,9 @@ class NetworkTopics:
 
     Args:
         node: publishes.
-        every: ticks between two messages of weights; 0 for where a run begins or ends, or the weights are
-            set, only.
-        runtime: name of what runs the networks.
+        every: ticks between two messages of weights; 0 to publish them only where a run begins or ends,
+            or the weights are set.
+        runtime: name of the runtime of the networks.
     """
 
     def __init__(self, node: Node, *, every: int, runtime: str) -> None:
@@ -49,7 +49,7 @@ class NetworkTopics:
         self._listeners = 0
         self._newcomer = self._closing = False
         self._tick = 0
-        self._open: Tap | None = None  # whose run has to be closed by its last weights
+        self._open: Tap | None = None  # its run is still to be closed by its last weights
         self._labels: dict[str, Labels] = {}  # of the rule in force, by its sha256
         self._waiting: queue.SimpleQueue[tuple[Loaded, Moment, dict[str, Array]] | None] = (
             queue.SimpleQueue()
@@ -62,12 +62,12 @@ class NetworkTopics:
         self._thread.start()
 
     def tap(self, loaded: Loaded) -> Loaded:
-        """Have the ticks of a rule noted from now on; return the rule."""
+        """Note the ticks of a rule from now on; return the rule."""
         loaded.controller.runtime = Tap(loaded.controller.runtime, self._wanted)
         return loaded
 
     def publish(self, loop: ControlLoop, stamp: int) -> None:
-        """Have published what the last tick of a loop has brought; for the control thread.
+        """Queue the outcome of a loop's last tick for publishing; for the control thread.
 
         Args:
             loop: whose rules were given to :meth:`tap`.
@@ -93,11 +93,11 @@ class NetworkTopics:
                 self._have_sent(ran, moment, {"weights": parts_of(tap.state)})
             self._open = None
         wanted.ticks = self._listeners > 0
-        if self._newcomer:  # who needs weights to begin with
+        if self._newcomer:  # it needs weights to begin with
             self._newcomer, wanted.state = False, True
 
     def close(self) -> None:
-        """Publish what waits, and no more."""
+        """Publish what is queued, then stop."""
         self._closing = True
         self._waiting.put(None)
         self._thread.join(timeout=ACKNOWLEDGE_TIMEOUT)
@@ -115,8 +115,8 @@ class NetworkTopics:
         next_look = 0.0
         try:
             while True:
-                # Events of rclpy would tell it, too, but a publisher that has one cannot be destroyed
-                # safely beside a running executor.
+                # rclpy's events would tell, too, but a publisher that has one cannot be destroyed
+                # safely while an executor runs.
                 if (now := time.monotonic()) >= next_look:
                     next_look = now + LOOK_PERIOD
                     listeners = self._count()

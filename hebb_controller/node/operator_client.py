@@ -47,7 +47,9 @@ LEADS_TO = {
 
 ANSWER = 15.0  # s within which a node answers; one that is just starting on a busy machine needs most of it
 VALIDATED = 70.0  # s; a new rule file is validated first, for a minute at most
-ASK_AGAIN = 2.0  # s; an answer may be lost while a node and its client are still finding each other
+ASK_AGAIN = (
+    2.0  # s; an answer may be lost while a node and its client are still discovering each other
+)
 
 
 class NodeTimeoutError(HebbError, TimeoutError):
@@ -56,7 +58,7 @@ class NodeTimeoutError(HebbError, TimeoutError):
 
 @final
 class Operator:
-    """A node of one's own, in a context of its own, spinning in a thread; a context manager.
+    """A node in a context of its own, spinning in a thread; a context manager.
 
     Args:
         domain_id: the ROS domain; None for that of the environment.
@@ -102,7 +104,7 @@ class Operator:
     def watch(
         self, message: type[M], topic: str, take: Callable[[M], None], qos: QoSProfile | int = 10
     ) -> None:
-        """Have every message of a topic handed to ``take``, in the operator's thread."""
+        """Call ``take`` with every message of a topic, in the operator's thread."""
         self.node.create_subscription(message, topic, take, qos)
 
     def state(self, node: str, *, timeout: float = ANSWER) -> str:
@@ -115,9 +117,9 @@ class Operator:
         return STATES.get(answer.current_state.id, str(answer.current_state.label))
 
     def change_state(self, node: str, transition: str, *, timeout: float = ANSWER) -> bool:
-        """Return whether a node made a transition, e.g. configure, activate, deactivate, shutdown.
+        """Have a node make a transition, e.g. configure, activate, shutdown; return whether it did.
 
-        If its answer is lost: whether it is in the state that the transition leads to.
+        If the answer is lost, return whether the node is in the state that the transition leads to.
 
         Raises:
             NodeTimeoutError: it does not answer.
@@ -134,9 +136,9 @@ class Operator:
     def set_parameter(
         self, node: str, name: str, value: Value, *, timeout: float = VALIDATED
     ) -> str:
-        """Return why a node refused a parameter's value, or an empty string.
+        """Set a parameter of a node; return why it was refused, or an empty string.
 
-        If its answer is lost: whether the parameter has another value.
+        If the answer is lost, return what other value the parameter has, or an empty string.
 
         Raises:
             NodeTimeoutError: it does not answer.
@@ -166,7 +168,7 @@ class Operator:
         return found if isinstance(found, bool | int | float | str) else str(found)
 
     def switch(self, service: str, *, on: bool, timeout: float = ANSWER) -> str:
-        """Return why a std_srvs/SetBool service refused, or an empty string.
+        """Call a std_srvs/SetBool service; return why it refused, or an empty string.
 
         Raises:
             NodeTimeoutError: it does not answer.
@@ -175,7 +177,7 @@ class Operator:
         return "" if answer.success else answer.message or "refused without a reason"
 
     def trigger(self, service: str, *, timeout: float = ANSWER) -> str:
-        """Return why a std_srvs/Trigger service refused, or an empty string.
+        """Call a std_srvs/Trigger service; return why it refused, or an empty string.
 
         Raises:
             NodeTimeoutError: it does not answer.
@@ -184,7 +186,7 @@ class Operator:
         return "" if answer.success else answer.message or "refused without a reason"
 
     def _ask(self, kind: type[Any], name: str, request: object, timeout: float) -> Any:  # noqa: ANN401 - messages have no types
-        """Return the answer to a question that does no harm when it is put twice."""
+        """Return the answer to a request that may safely be repeated."""
         return self._call(kind, name, request, timeout, again=ASK_AGAIN)
 
     def _call(
@@ -201,11 +203,11 @@ class Operator:
 
         Args:
             kind, name, request: the service, and what it is asked.
-            timeout: s until an answer must have come.
-            again: s after which a question is repeated.
-            look: what to do when an answer may have been lost and its request must not be repeated: looks
-                within so many s what became of it, by a question that the node answers after it,
-                and returns the answer that it must have given.
+            timeout: s within which an answer must arrive.
+            again: s after which the request is repeated.
+            look: for a request that must not be repeated, called with the s left when its answer may have
+                been lost: finds out its outcome by a request that the node answers after it, and
+                returns the answer that the node must have given.
         """
         client = self._clients.get(name)
         if client is None:

@@ -1,4 +1,4 @@
-"""Where commands go: named targets for a driver, or the bare ones of a forward controller."""
+"""Where commands go: named targets for a driver, or bare ones for a forward controller."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from . import conversions, graph
 from .parameters import Settings
 from .qos import COMMANDS, command_qos
 
-ACKNOWLEDGE_TIMEOUT = 0.2  # s, how long the last command may take to arrive
+ACKNOWLEDGE_TIMEOUT = 0.2  # s allowed for the last command to arrive
 
 
 def check_output(settings: Settings, robot: RobotSpec) -> None:
-    """Check that a robot's safe action can be said in the type of its commands.
+    """Check that the type of a robot's commands can express its safe action.
 
     Raises:
         ParameterError: it cannot.
     """
     if settings.forward and robot.safety.safe_action != "hold":
         raise ParameterError(
-            f"command_type float64_multi_array cannot say DAMP: a forward controller repeats its last "
-            f"targets for ever, and robot '{robot.name}' has safe_action "
+            f"command_type float64_multi_array cannot express DAMP: a forward controller repeats its "
+            f"last targets forever, and robot '{robot.name}' has safe_action "
             f"'{robot.safety.safe_action}'. Set command_type to joint_state, or state "
             f"'safe_action: hold' in the robot spec if holding is safe."
         )
@@ -39,13 +39,13 @@ def check_output(settings: Settings, robot: RobotSpec) -> None:
 class CommandOutput:
     """Publishes the commands for one robot.
 
-    Bare targets cannot say DAMP: the last ones are repeated instead, or nothing, if there were none.
+    Bare targets cannot express DAMP: the last ones are repeated instead, or nothing if there are none.
 
     Args:
         node: publishes.
         robot: names the joints.
-        settings: say where and as what.
-        incompatible: is told the topic if a subscription asks for another quality of service.
+        settings: give topic and type.
+        incompatible: called with the topic if a subscription has an incompatible quality of service.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class CommandOutput:
         """Publish a command.
 
         Args:
-            command: what the joint controllers shall do.
+            command: command for the joint controllers.
             stamp: of the reading that it answers, ns.
         """
         if not self._forward:
@@ -86,15 +86,15 @@ class CommandOutput:
             self._publisher.publish(Float64MultiArray(data=data))
 
     def others(self) -> tuple[str, ...]:
-        """Return the full names of the nodes that publish there, besides this one."""
+        """Return the full names of the other nodes that publish there."""
         if self._dry_run or not self._node.context.ok():
             return ()
         return graph.other_publishers(self._node, self.topic)
 
     def wait_until_heard(self) -> None:
-        """Wait a little for the last command to arrive."""
+        """Wait briefly for the last command to arrive."""
         self._publisher.wait_for_all_acked(Duration(nanoseconds=round(ACKNOWLEDGE_TIMEOUT * 1e9)))
 
     def close(self) -> None:
-        """Publish no more."""
+        """Stop publishing."""
         self._node.destroy_publisher(self._publisher)

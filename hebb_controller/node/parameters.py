@@ -1,4 +1,4 @@
-"""The controller node's parameters: one table, from which all that ROS asks for is derived."""
+"""The controller node's parameters: one table, from which everything ROS needs is derived."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .succession import SwapSettings
 from .supervisor import SupervisorSettings
 from .values import LoopSettings, Value
 
-CLOSE = 0.8  # likeness of two names, 0 to 1, from which on one was probably meant to be the other
+CLOSE = 0.8  # similarity of two names, 0 to 1, from which one is probably a typo of the other
 ROS_OWN = ("use_sim_time", "qos_overrides.", "start_type_description_service")
 
 
@@ -26,11 +26,11 @@ class Parameter:
     """One parameter; its type is that of its default.
 
     Attributes:
-        default: its value unless another is given.
+        default: value unless another is given.
         description: for people, with the unit.
         live: whether it may be set in every state; otherwise only while unconfigured.
         low, high: bounds of a number, included; ``low`` excluded where ``above_low``.
-        choices: all that a text may be; empty for any.
+        choices: strings allowed; empty for any.
     """
 
     default: Value
@@ -68,17 +68,17 @@ class Settings:
     rule_file: str = _row(
         "",
         "Path of the .rule.safetensors file that drives the robot. Setting it while the node is "
-        "inactive or active swaps the rule, after the new file was checked.",
+        "inactive or active swaps the rule, once the new file has been checked.",
         live=True,
     )
     rule_dir: str = _row(
         "",
-        "If set, swaps load rule files from inside this directory only, and relative paths count from it.",
+        "If set, swaps load rule files only from inside this directory; relative paths start there.",
     )
     swap_weights: str = _row(
         "fresh",
-        "What a rule that is swapped in starts from: fresh initial weights, or those of the rule "
-        "before, carried over (layer sizes must agree).",
+        "What a swapped-in rule starts from: fresh initial weights, or those of the previous rule, "
+        "carried over (layer sizes must agree).",
         live=True,
         choices=("fresh", "carry"),
     )
@@ -90,8 +90,8 @@ class Settings:
     )
     swap_probation: float = _row(
         5.0,
-        "Running time after a swap in which a trip of safety, or weights beyond the envelope, bring "
-        "the rule before back, s; 0 never.",
+        "Running time after a swap in which a safety trip, or weights beyond the envelope, bring back "
+        "the previous rule, s; 0 for never.",
         low=0.0,
         high=600.0,
     )
@@ -104,7 +104,7 @@ class Settings:
         choices=POLICIES,
     )
     trusted_key: str = _row(
-        "", "Path of the public key, NAME.pub, that rule files have to be signed by."
+        "", "Path of the public key, NAME.pub, that rule files must be signed with."
     )
     tick_source: str = _row(
         "timer",
@@ -121,7 +121,7 @@ class Settings:
     )
     rate_tolerance: float = _row(
         0.2,
-        "Part by which the rate of ticks may be off the rule's before plasticity is frozen.",
+        "Fraction by which the tick rate may differ from the rule's before plasticity is frozen.",
         low=0.0,
         high=1.0,
         above_low=True,
@@ -141,15 +141,15 @@ class Settings:
     )
     frozen_timeout: float = _row(
         0.5,
-        "Joints that all read exactly the same, an imu that does, or stamps that stand still for longer "
-        "than this while the robot runs damp it, s; 0 never.",
+        "While the robot runs, constant readings of all joints or of the imu, or constant stamps, for "
+        "longer than this damp it, s; 0 for never.",
         low=0.0,
         high=60.0,
     )
     heartbeat_timeout: float = _row(
         0.0,
-        "Without a message on the topic heartbeat for longer than this the robot takes its safe action, s; "
-        "0 needs none.",
+        "The robot takes its safe action after longer than this without a message on the topic "
+        "heartbeat, s; 0 needs none.",
         low=0.0,
         high=60.0,
     )
@@ -159,9 +159,9 @@ class Settings:
     )
     command_type: str = _row(
         "joint_state",
-        "As what commands go out: named targets on joint_command, or bare ones in the order of the robot "
-        "spec on ~/commands, for a ros2_control forward controller. These cannot say DAMP: only for "
-        "robots with safe_action hold.",
+        "Form of the commands: named targets on joint_command, or bare ones in the order of the robot "
+        "spec on ~/commands, for a ros2_control forward controller. Bare ones cannot express DAMP: only "
+        "for robots with safe_action hold.",
         choices=("joint_state", "float64_multi_array"),
     )
     plasticity_gain: float = _row(
@@ -175,14 +175,14 @@ class Settings:
     )
     twin_speed: float = _row(
         0.1,
-        "The static twin may drive if the rule file says that it walks this fast at least, m/s.",
+        "The static twin may drive only if the rule file says that it walks at least this fast, m/s.",
         low=-10.0,
         high=10.0,
     )
     twin_fall_rate: float = _row(
         0.1,
-        "The static twin may drive if the rule file says that it falls in this share of its walks at "
-        "most.",
+        "The static twin may drive only if the rule file says that it falls in at most this share of "
+        "its walks.",
         low=0.0,
         high=1.0,
     )
@@ -200,29 +200,29 @@ class Settings:
     )
     warn_jitter: float = _row(
         0.005,
-        "How late ticks may begin, p99 of the last 1024, before Control Loop warns, s.",
+        "How late ticks may begin (p99 of the last 1024) before Control Loop warns, s.",
         live=True,
         low=0.0,
         high=1.0,
     )
     warn_latency: float = _row(
         0.04,
-        "How long a command may leave after its reading came, p99 of the last 1024, before Control "
-        "Loop warns, s.",
+        "Time from a reading's arrival to its command (p99 of the last 1024) beyond which Control Loop "
+        "warns, s.",
         live=True,
         low=0.0,
         high=1.0,
     )
     weights_every: int = _row(
         50,
-        "Ticks between two messages on ~/weights, while somebody listens; 0 for where a run begins or "
-        "ends, or the weights are set, only.",
+        "Ticks between two messages on ~/weights while somebody listens; 0 to publish only where a run "
+        "begins or ends, or the weights are set.",
         low=0,
         high=2**31 - 1,
     )
     rt_priority: int = _row(
         0,
-        "SCHED_FIFO priority of the control thread, and one less for the others of the node; 0 for normal "
+        "SCHED_FIFO priority of the control thread (the node's other threads get one less); 0 for normal "
         "scheduling.",
         low=0,
         high=99,
@@ -252,11 +252,11 @@ class Settings:
 
     @property
     def supervisor(self) -> SupervisorSettings:
-        """What is allowed to weights."""
+        """How the weights are supervised."""
         return SupervisorSettings(self.envelope_margin, self.twin_speed, self.twin_fall_rate)
 
     def loop(self, period: float) -> LoopSettings:
-        """Return how the loop judges time and rates, with this time between two commands, s."""
+        """Return how the loop judges time and rates, given the time between two commands, s."""
         return LoopSettings(
             sensor_timeout=self.sensor_timeout,
             lock_step=self.lock_step,
@@ -271,7 +271,7 @@ class Settings:
         )
 
     def refusal(self) -> str:
-        """Return why these values cannot go together, or an empty string."""
+        """Return why these values are inconsistent or invalid, or an empty string."""
         for name in PARAMETERS:
             if reason := refusal(name, getattr(self, name)):
                 return reason
@@ -331,8 +331,8 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
     """Return the parameters given to the node that it does not know, such as those meant for all nodes.
 
     Raises:
-        ParameterError: one of them looks like a misspelt one of the node's own: a limit that nobody
-            looks at is worse than a node that does not start.
+        ParameterError: one of them looks like a misspelt one of the node's own: an ignored limit is
+            worse than a node that does not start.
     """
     unknown = [name for name in names if name not in PARAMETERS and not name.startswith(ROS_OWN)]
     for name in unknown:
@@ -344,7 +344,7 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
 def refusal(name: str, value: Value) -> str:
     """Return why a parameter of the table cannot have a value, or an empty string.
 
-    Whoever sets it over ROS has had the bounds checked already; at the start of a node nobody has.
+    A value set over ROS has had its bounds checked already; one given at the start has not.
     """
     parameter = PARAMETERS[name]
     if isinstance(value, str):
@@ -361,7 +361,7 @@ def refusal(name: str, value: Value) -> str:
 
 
 def check_timeout(settings: Settings, period: float) -> None:
-    """Check that a loop that is on time does not count as standing still.
+    """Check that a loop that is on time is not taken for a stalled one.
 
     Args:
         settings: of the node.
@@ -378,5 +378,5 @@ def check_timeout(settings: Settings, period: float) -> None:
 
 
 def read(node: Node) -> Settings:
-    """Return the values that a node's parameters have now."""
+    """Return the current values of a node's parameters."""
     return Settings(**{name: node.get_parameter(name).value for name in PARAMETERS})

@@ -1,4 +1,4 @@
-"""The ramp from any pose to the default pose, slow enough for whoever stands beside the robot."""
+"""The ramp from any pose to the default pose, slow enough for people beside the robot."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PoseRamp:
         self._stamp = stamp
 
     def at(self, stamp: int) -> FloatArray:
-        """Return the (n,) positions at this stamp, ns, rad."""
+        """Return the (n,) positions, rad, at a stamp, ns."""
         self._elapsed += min(stamp - self._stamp, self._max_step)
         self._stamp = stamp
         share = min(1.0, self._elapsed / self._duration)

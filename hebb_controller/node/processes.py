@@ -1,4 +1,4 @@
-"""Nodes as processes of their own: start them, give them parameters, end them."""
+"""Nodes as separate processes: start them, give them parameters, end them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PROFILES = "FASTDDS_DEFAULT_PROFILES_FILE"
 
 DISCOVERY_PORT = 7400  # of domain 0: DDSI-RTPS 2.5, 9.6.1
 PORTS_OF_A_DOMAIN = 250
-DOMAINS = range(1, 101)  # the ports of higher ones are given to programs at random
+DOMAINS = range(1, 101)  # the ports of higher ones are ephemeral
 
 
 def ros_environment(domain_id: int | None = None) -> dict[str, str]:
-    """Return this process's environment for a node that talks within this machine only.
+    """Return this process's environment for a node that communicates within this machine only.
 
-    On Fast DDS such nodes find each other within a quarter of a second, not within 3 s; a profile that
-    the user has set is left alone.
+    With Fast DDS such nodes discover each other in a quarter of a second instead of 3 s; a profile set by
+    the user is left alone.
 
     Args:
         domain_id: the ROS domain; None to keep that of this process.
@@ -50,7 +50,7 @@ def ros_environment(domain_id: int | None = None) -> dict[str, str]:
 
 
 def own_domain() -> int:
-    """Return a ROS domain that no other process has that asked here, until this one ends.
+    """Return a ROS domain, the same until this process ends, that no other caller gets meanwhile.
 
     Raises:
         HebbError: all of them are taken.
@@ -65,8 +65,8 @@ _TAKEN: dict[int, tuple[int, socket.socket]] = {}  # by process: a fork takes it
 
 
 def _take_domain() -> tuple[int, socket.socket]:
-    # The domain's discovery port, but of TCP, which DDS does not use: taken in this network alone, inherited by
-    # the nodes that are started, since one may outlive its parent, and given back by the kernel with the last.
+    # The domain's discovery port, but TCP, which DDS does not use: taken in this network only, inherited by the
+    # started nodes, since one may outlive its parent, and released by the kernel with the last of them.
     for domain in DOMAINS:
         taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -85,7 +85,7 @@ def node_command(module: str, parameters: Mapping[str, Value]) -> list[str]:
     """Return the command that runs a node's module with these parameters."""
     command = [sys.executable, "-m", module, "--ros-args"]
     for name, value in parameters.items():
-        # JSON is YAML: a text stays a text, whatever it looks like.
+        # JSON is YAML: a string stays a string, whatever it looks like.
         command += ["-p", f"{name}:={json.dumps(value)}"]
     return command
 
@@ -98,7 +98,7 @@ class NodeProcess:
         module: of the node: ``CONTROLLER``, ``SIMULATOR`` or ``RECORDER``.
         parameters: by name.
         environment: None for :func:`ros_environment`.
-        log: file for all that it prints; None for this process's own output.
+        log: file for everything it prints; None for this process's own output.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class NodeProcess:
         self.log = log
         output = None if log is None else log.open("wb")
         try:
-            # A session of its own: Ctrl-C on the terminal is for its parent, which ends it in order.
+            # A session of its own: Ctrl-C in the terminal goes to its parent, which ends it cleanly.
             self._process = subprocess.Popen(
                 node_command(module, parameters),
                 env=dict(ros_environment() if environment is None else environment),
@@ -168,7 +168,7 @@ class NodeProcess:
             return None
 
     def end(self) -> int:
-        """End it by SIGINT, if it must be by SIGTERM, if it must be by SIGKILL."""
+        """End it by SIGINT, else SIGTERM, else SIGKILL; return its exit code."""
         for number in (signal.SIGINT, signal.SIGTERM):
             if self.exit_code is None:
                 self.send_signal(number)

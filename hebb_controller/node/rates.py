@@ -1,4 +1,4 @@
-"""Rates: when a tick is due, whether ticks come as the rule expects, and how well they were kept."""
+"""Rates: when a tick is due, whether ticks come at the rule's rate, and how punctual they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ParameterError
 
 WINDOW = 1.0  # s over which the rate is averaged
-KEPT = 1024  # ticks that the statistics look back on
+KEPT = 1024  # ticks covered by the statistics
 
 
 def divide(tick_period: float, command_rate: float) -> int:
@@ -20,7 +20,7 @@ def divide(tick_period: float, command_rate: float) -> int:
         command_rate: commands per second.
 
     Raises:
-        ParameterError: it is no whole number.
+        ParameterError: it is not a whole number.
     """
     if command_rate == 0.0:
         return 1
@@ -40,7 +40,7 @@ class Pace:
 
     Args:
         period: of the rule, ns.
-        early: how much earlier counts as due, ns: what is meant to come at the same rate jitters.
+        early: how much earlier still counts as due, ns: moments of the same nominal rate jitter.
     """
 
     def __init__(self, period: int, *, early: int) -> None:
@@ -49,7 +49,7 @@ class Pace:
         self._due: int | None = None
 
     def restart(self) -> None:
-        """Have the next moment be due, and count from there."""
+        """Make the next moment due, and count from there."""
         self._due = None
 
     def follow(self, period: int, *, early: int) -> None:
@@ -59,7 +59,7 @@ class Pace:
         self._period, self._early = period, early
 
     def due(self, moment: int) -> bool:
-        """Return whether a tick falls on this moment, ns, and count on to the next one."""
+        """Return whether a tick is due at this moment, ns; if so, count on to the next one."""
         if self._due is not None and moment < self._due - self._early:
             return False
         due = moment if self._due is None else self._due
@@ -73,7 +73,7 @@ class RateWatch:
 
     Args:
         period: of the rule, s.
-        tolerance: part by which the average may be off; half of it once it has been off by more.
+        tolerance: fraction by which the average may be off; half of it once it has been exceeded.
     """
 
     def __init__(self, period: float, tolerance: float) -> None:
@@ -100,7 +100,7 @@ class RateWatch:
 
 
 class TickStatistics:
-    """How late ticks began, how long after its reading a command left, and how many were missed."""
+    """How late ticks began, how long commands took after their readings, and how many ticks were missed."""
 
     def __init__(self) -> None:
         self.overruns = 0
@@ -110,19 +110,19 @@ class TickStatistics:
         self.ticks = self._answers = 0
 
     def began(self, now: float, late: float, missed: int) -> None:
-        """Note that a tick began, so late, s, after so many that nobody began."""
+        """Record that a tick began ``late`` s after its deadline and ``missed`` ticks before it did not."""
         self.overruns += missed
         i = self.ticks % KEPT
         self._begun[i], self._late[i] = now, late
         self.ticks += 1
 
     def answered(self, latency: float) -> None:
-        """Note that a command left, this long after its reading had arrived, s."""
+        """Record that a command left ``latency`` s after its reading arrived."""
         self._latency[self._answers % KEPT] = latency
         self._answers += 1
 
     def summary(self) -> Mapping[str, float]:
-        """Return the figures of the last ticks: Hz, µs, and periods."""
+        """Return the figures of the last ticks, in Hz, µs and periods."""
         n, m = min(self.ticks, KEPT), min(self._answers, KEPT)
         begun = np.sort(self._begun[:n])
         span = float(begun[-1] - begun[0]) if n > 1 else 0.0

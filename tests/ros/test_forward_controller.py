@@ -1,4 +1,4 @@
-"""Commands for a ros2_control forward controller: bare targets, which cannot say DAMP."""
+"""Commands for a ros2_control forward controller: bare targets, which cannot express DAMP."""
 
 import signal
 import threading
@@ -39,7 +39,7 @@ class ForwardController:
 def test_a_forward_controller_is_refused_where_the_robot_has_to_be_damped(rig):
     made = rig(controller={"command_type": "float64_multi_array"})
     assert not made.operator.change_state(CONTROL, "configure", timeout=PATIENCE)
-    assert "command_type float64_multi_array cannot say DAMP" in made.controller.output()
+    assert "command_type float64_multi_array cannot express DAMP" in made.controller.output()
     assert "Traceback" not in made.controller.output()
 
 

@@ -257,7 +257,7 @@ def settings(**changes):
 
 def test_a_forward_controller_is_for_robots_that_may_be_held(robot):
     forward = settings(command_type="float64_multi_array")
-    with pytest.raises(ParameterError, match=r"cannot say DAMP: .*'a1' has safe_action 'damp'"):
+    with pytest.raises(ParameterError, match=r"cannot express DAMP: .*'a1' has safe_action 'damp'"):
         check_output(forward, robot)
     holding = replace(robot, safety=replace(robot.safety, safe_action="hold"))
     check_output(forward, holding)
