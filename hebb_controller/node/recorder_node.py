@@ -1,10 +1,10 @@
-"""The recorder: a node of its own that writes what a replay and a diagnosis need into an MCAP file.
+"""The recorder: a separate node that writes what replay and diagnosis need to an MCAP file.
 
-It is a process beside the controller, so that neither its work nor a slow or full disk delays a tick::
+It is a process of its own, so that neither its work nor a slow or full disk delays a tick::
 
     topics → subscriptions (this process) → bounded queue → thread → file
 
-A disk that is too slow loses messages, one that is full ends the recording; /diagnostics says so.
+A slow disk loses messages, a full one ends the recording; /diagnostics says so.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 NODE = "recorder_node"
 MAX_WAITING = 64 * 1024 * 1024  # bytes that may wait for the disk
-FLUSH_PERIOD = 1.0  # s, what a kill or a power cut may cost
-LAST_WORDS = 0.5  # s that are still recorded after a signal: what the others say when they end
+FLUSH_PERIOD = 1.0  # s that a kill or a power cut may cost
+LAST_WORDS = 0.5  # s still recorded after a signal: what the other nodes say when they end
 DEPTH = 1000  # messages of a topic that may wait for this process
 
 SENSOR = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)  # matches every driver
@@ -74,22 +74,22 @@ TOPICS: dict[str, tuple[type[Any], QoSProfile]] = {
 PARAMETERS: dict[str, tuple[str | int, str]] = {
     "record": (
         "",
-        "Path of the .mcap file, which must not be there; or a directory, for a file named by the time.",
+        "Path of the .mcap file, which must not exist, or of a directory for a file named by the time.",
     ),
-    "keep_free": (100, "Space that stays free on the disk, MiB: the recording ends before."),
+    "keep_free": (100, "Disk space to leave free, MiB; the recording ends before using it."),
 }
 
 
 class DiskThread:
-    """Writes messages into a file; whoever hands them over never waits.
+    """Writes messages to a file; callers never wait.
 
     Args:
-        file: is written and closed.
+        file: file to write and close.
     """
 
     def __init__(self, file: McapFile) -> None:
         self.trouble = ""
-        """Why the recording has ended before it was closed."""
+        """Why the recording ended before it was closed."""
         self.written = self.lost = 0
         self.file = file
         self._queue: deque[tuple[int, int, bytes]] = deque()
@@ -100,11 +100,11 @@ class DiskThread:
         self._thread.start()
 
     def offer(self, number: int, log_time: int, data: bytes) -> None:
-        """Have a message written, or lost if too many wait.
+        """Queue a message for writing, or lose it if too many bytes are queued.
 
         Args:
             number: of its topic.
-            log_time: when it came, ns.
+            log_time: when it arrived, ns.
             data: CDR.
         """
         with self._more:
@@ -116,7 +116,7 @@ class DiskThread:
             self._more.notify()
 
     def close(self, timeout: float) -> None:
-        """Write what waits, for this many seconds at most, and close the file."""
+        """Write what is queued, for at most ``timeout`` s, and close the file."""
         with self._more:
             self._ending = True
             self._more.notify()
@@ -162,7 +162,7 @@ class RecorderNode(Node):
     """The node; its parameters are in ``PARAMETERS``.
 
     Raises:
-        HebbError: a parameter has a value that it cannot have, or the file cannot be made.
+        HebbError: a parameter has an invalid value, or the file cannot be created.
     """
 
     def __init__(self) -> None:
@@ -237,13 +237,13 @@ def main() -> None:
 
 
 def run() -> int:
-    """Return the exit code of the node's process."""
+    """Run the node; return the exit code of its process."""
     stopping = stop_event()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = RecorderNode()
     except (HebbError, InvalidParameterTypeException) as error:
-        print(f"{NODE}: {error}", file=sys.stderr)  # noqa: T201 - there is no node to log by
+        print(f"{NODE}: {error}", file=sys.stderr)  # noqa: T201 - there is no node to log with
         rclpy.try_shutdown()
         return 2
     executor = SingleThreadedExecutor()

@@ -1,4 +1,4 @@
-"""What the controller node tells about itself: diagnostics (REP 107), status, plasticity."""
+"""What the controller node reports about itself: diagnostics (REP 107), status, plasticity."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ AS_ASKED = (
     Plasticity.FROZEN_BY_HAND,
     Plasticity.FROZEN_BY_GAIN,
 )
-"""What plasticity may be without a warning: rule or operator asked for it."""
+"""States of plasticity without a warning: rule or operator asked for them."""
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
 @dataclass(frozen=True)
 class WarnLimits:
-    """Beyond which Control Loop warns.
+    """The limits beyond which Control Loop warns.
 
     Attributes:
-        missed: share of a second's ticks that nobody began.
+        missed: share of a second's ticks that were missed.
         jitter: p99 of how late ticks begin, s.
         latency: p99 of the time from a reading's arrival to its command, s.
     """
@@ -43,30 +43,30 @@ class WarnLimits:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the diagnostics are made of, besides the loop's status.
+    """What the diagnostics report besides the loop's status.
 
     Attributes:
         lifecycle: state of the node.
         robot: its name.
         timing: figures of the control thread.
-        missed: share of the last second's ticks that nobody began.
-        hung: for how long the control thread has not come round, s; 0 if it does.
-        limits: beyond which these are worth a warning; None for never.
+        missed: share of the last second's ticks that were missed.
+        hung: how long the control thread has been stuck, s; 0 if it is not.
+        limits: limits beyond which these cause a warning; None for no warnings.
         scheduling: of the control thread.
         command_topic: where commands go.
         others: who else publishes there.
-        dry_run: whether commands go nowhere.
+        dry_run: whether commands do not go to the robot.
         ticks: of the rule.
         last_limits: safety stages that acted on the last command.
         reading_age: s; None if there was no reading.
         sensor_timeout: s.
         quiet: what was not heard within that time.
-        refused: a message that could not be used, a moment ago.
-        unfit: why the readings would not be let drive the robot.
+        refused: why a message was refused recently.
+        unfit: why the readings are not usable for control.
         velocity_complaint: that nobody commands the velocity that the rule needs.
-        constant: joints that read the same all the time.
-        incompatible: topics, and whom of them the quality of service keeps away.
-        strangers: what is wrong with who publishes the inputs.
+        constant: joints with constant readings.
+        incompatible: topics, and the nodes that quality of service disconnects from them.
+        strangers: what is wrong with the publishers of the inputs.
         gain: plasticity gain in force.
         tick_rate: of the rule, by the stamps, Hz.
         measured: norm, change and saturation per layer.
@@ -101,13 +101,13 @@ class Facts:
 def status_message(
     node: str, robot: str, status: LoopStatus | None, lifecycle: str
 ) -> DiagnosticStatus:
-    """Return ~/status: all that a loop says of itself; None while there is no loop."""
+    """Return ~/status: everything a loop says about itself; ``status`` is None without a loop."""
     level, message, values = _control(status)
     return _status(f"{node}: status", robot, level, message, {**values, "lifecycle": lifecycle})
 
 
 def diagnostics(node: str, status: LoopStatus | None, facts: Facts) -> list[DiagnosticStatus]:
-    """Return the four statuses of /diagnostics; before configuring there is nothing wrong in them."""
+    """Return the four statuses of /diagnostics; before configuring, none reports a fault."""
     level, message, values = _control(status)
     parts = dict.fromkeys(
         ("Control Loop", "Inputs", "Plasticity", "Rule"), (level, message, values)
@@ -186,7 +186,7 @@ def _inputs(facts: Facts) -> tuple[bytes, str, dict[str, object]]:
     elif age > facts.sensor_timeout:
         level, found = ERROR, [f"no sensor reading for {age:.2f} s{quiet}"]
     elif facts.unfit:
-        found.append(f"would not be let drive the robot: {facts.unfit}")
+        found.append(f"readings not usable for control: {facts.unfit}")
     if facts.refused:
         found.append(facts.refused)
     if facts.incompatible:
@@ -195,7 +195,7 @@ def _inputs(facts: Facts) -> tuple[bytes, str, dict[str, object]]:
     if facts.velocity_complaint:
         found.append(facts.velocity_complaint)
     if facts.constant:
-        found.append(f"read the same all the time: {', '.join(facts.constant)}")
+        found.append(f"constant readings: {', '.join(facts.constant)}")
     return (level, "; ".join(found), values) if found else (OK, "readings arrive", values)
 
 

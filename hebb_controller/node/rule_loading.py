@@ -27,9 +27,11 @@ from .parameters import Settings
 from .rates import divide
 from .values import Loaded
 
-VALIDATION_TIMEOUT = 60.0  # s; it gives way to all else, so busy processors make much of its second
+VALIDATION_TIMEOUT = (
+    60.0  # s; it yields to everything else, so its one second grows on busy processors
+)
 VALIDATION_NICENESS = 5  # above the node's own: the robot comes first where processors are busy
-# As `python -m hebb_controller.cli`, but modules are not looked for in the working directory first.
+# As `python -m hebb_controller.cli`, but without importing from the working directory first.
 VALIDATOR = (
     "import sys; sys.path = [*filter(None, sys.path)]; from hebb_controller.cli import main; main()"
 )
@@ -42,8 +44,8 @@ def robot_for(settings: Settings) -> RobotSpec:
 
     Raises:
         RobotSpecError: there is no such robot.
-        ParameterError: the sensor timeout exceeds what the robot allows, or its safe action cannot be
-            said in the type of the commands.
+        ParameterError: the sensor timeout exceeds what the robot allows, or the type of the commands
+            cannot express its safe action.
     """
     robot = load_robot(settings.robot)
     if settings.sensor_timeout > robot.safety.max_reading_age:
@@ -57,7 +59,7 @@ def robot_for(settings: Settings) -> RobotSpec:
 
 
 def trust_for(settings: Settings) -> Trust:
-    """Return whose rule files are loaded; warnings go to the node's log."""
+    """Return whose rule files are trusted; warnings go to the node's log."""
     keys = (Path(settings.trusted_key).resolve(),) if settings.trusted_key else ()
     return Trust(settings.signature_policy, keys, warn=get_logger(LOGGER).warning)
 
@@ -66,7 +68,7 @@ def load(path: Path, robot: RobotSpec, trust: Trust, *, runtime: str = "numpy") 
     """Return a controller for a rule file, warmed up.
 
     Raises:
-        SignatureError: it is not signed by whom it has to be.
+        SignatureError: it is not signed as required.
         RuleFileError: the file cannot be used.
         ContractError: the rule does not fit this robot.
         MissingExtraError: the runtime is not installed.
@@ -84,9 +86,9 @@ def first_rule(settings: Settings, robot: RobotSpec) -> Loaded:
     """Return the controller that a node is configured with.
 
     Raises:
-        HebbError: the rule cannot be loaded, or does not go with the robot or with ``command_rate``.
+        HebbError: the rule cannot be loaded, or does not fit the robot or ``command_rate``.
     """
-    absolute = Path(settings.rule_file).is_absolute()  # such a one may lie anywhere
+    absolute = Path(settings.rule_file).is_absolute()  # it may lie anywhere
     path = inside(settings.rule_file, "" if absolute else settings.rule_dir)
     trust = trust_for(settings)
     loaded = load(path, robot, trust, runtime=settings.runtime)
@@ -103,18 +105,18 @@ def load_for_swap(
     cancelled: Callable[[], bool],
     command_rate: float = 0.0,
 ) -> Loaded:
-    """Return a controller for the file that shall drive from now on, validated in a child process.
+    """Return a controller for a file to swap in, validated in a child process.
 
     Args:
         rule_file: as it was asked for.
         settings: of the node.
         robot: the robot.
-        cancelled: asked every now and then whether to give up.
-        command_rate: that the loop runs at, Hz; 0 for any.
+        cancelled: polled for whether to give up.
+        command_rate: rate of the loop, Hz; 0 for any.
 
     Raises:
-        ParameterError: the rule's period does not go with the command rate.
-        SignatureError: it is not signed by whom it has to be.
+        ParameterError: the rule's period does not fit the command rate.
+        SignatureError: it is not signed as required.
         RuleFileError: the file cannot be used, or lies outside ``rule_dir``.
         ContractError: the rule does not fit this robot.
     """
@@ -123,7 +125,7 @@ def load_for_swap(
     sha256 = validate_rule_in_child(path, settings.robot, trust, cancelled=cancelled)
     loaded = load(path, robot, trust, runtime=settings.runtime)
     if loaded.sha256 != sha256:
-        raise RuleFileError(f"{path}: was changed while it was validated. Set it again.")
+        raise RuleFileError(f"{path}: was changed while it was being validated. Set it again.")
     divide(loaded.rule.header.tick_period, command_rate)
     return replace(loaded, asked=rule_file)
 
@@ -139,8 +141,8 @@ def inside(rule_file: str, rule_dir: str) -> Path:
     try:
         directory = Path(rule_dir).resolve() if rule_dir else Path.cwd()
         path = (directory / rule_file).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle
-        raise RuleFileError(f"{rule_file!r}: is no path of a file: {error}.") from error
+    except (OSError, RuntimeError, ValueError) as error:  # circular links
+        raise RuleFileError(f"{rule_file!r}: is not a file path: {error}.") from error
     if rule_dir and not path.is_relative_to(directory):
         raise RuleFileError(
             f"{rule_file}: is outside rule_dir ({directory}). Copy the file into it."
@@ -156,26 +158,26 @@ def validate_rule_in_child(
     cancelled: Callable[[], bool] = lambda: False,
     timeout: float = VALIDATION_TIMEOUT,
 ) -> str:
-    """Return the sha256 of a rule file after another process has found it good.
+    """Return the sha256 of a rule file after another process has found it valid.
 
-    Whatever is in the file, neither memory nor time nor a crash is this process's.
+    Whatever is in the file, it costs this process neither memory nor time, nor can it crash it.
 
     Args:
         path: of the rule file.
         robot: name or path of the robot spec.
-        trust: who has to have signed it.
-        cancelled: asked every now and then whether to give up.
-        timeout: how long the other process may take, s.
+        trust: who must have signed it.
+        cancelled: polled for whether to give up.
+        timeout: longest time that the other process may take, s.
 
     Raises:
-        RuleFileError: it was refused, for the reason in the message, or nothing came in time.
+        RuleFileError: it was refused, for the reason in the message, or no answer came in time.
     """
     command = [sys.executable, "-c", VALIDATOR, "verify", str(path), "--robot", robot, "--json"]
     if trust.policy != "off":
         command += ["--signature-policy", trust.policy]
         command += [word for key in trust.public_keys for word in ("--public-key", str(key))]
     pipe = subprocess.PIPE
-    # A session of its own: a kernel that shares out time by session would give it the robot's.
+    # A session of its own: a kernel that schedules by session would give it the robot's share.
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -196,13 +198,13 @@ def validate_rule_in_child(
                 if cancelled() or time.monotonic() > end:
                     child.kill()
                     raise RuleFileError(
-                        f"{path}: validation was cut off after {timeout:g} s at most."
+                        f"{path}: validation was cut off after at most {timeout:g} s."
                     ) from error
     if child.returncode == 0:
         try:
             return str(json.loads(output)["sha256"])
         except (ValueError, KeyError, TypeError) as error:
-            raise RuleFileError(f"{path}: the validation's answer is not readable.") from error
+            raise RuleFileError(f"{path}: the answer of the validation is unreadable.") from error
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     reason = lines[-1] if lines else f"validation ended with exit code {child.returncode}"
     for prefix in ("Error: ", "error: ", "hebb: "):

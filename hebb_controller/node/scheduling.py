@@ -1,4 +1,4 @@
-"""How the process and its threads are scheduled, so that little comes between two ticks."""
+"""Scheduling of the process and its threads, so that little delays a tick."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from typing import NamedTuple
 
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 
-SWITCH_INTERVAL = 0.0002  # s; by Python's own 5 ms a busy thread would delay the control thread
+SWITCH_INTERVAL = (
+    0.0002  # s; at Python's default, 5 ms, a busy thread would delay the control thread
+)
 
 
 class Scheduling(NamedTuple):
     """How a thread is scheduled.
 
     Attributes:
-        granted: whether that is all that was asked for.
-        detail: what came of it, for people.
+        granted: whether everything asked for was granted.
+        detail: the outcome, for people.
     """
 
     granted: bool
@@ -31,34 +33,34 @@ NORMAL = Scheduling(granted=True, detail="normal")
 
 
 def prepare_process() -> None:
-    """Have threads give way quickly, and garbage be collected only where :func:`collect` is called."""
+    """Make threads yield quickly, and collect garbage only where :func:`collect` is called."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.disable()
 
 
 def settle() -> None:
-    """Collect all garbage, and pass over what lives now in later collections: it is here to stay."""
+    """Collect all garbage, and exempt what lives now from later collections: it is here to stay."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()
 
 
 def collect() -> None:
-    """Collect garbage, once a second: after :func:`settle` that stops the threads for some 40 µs."""
+    """Collect garbage, once a second: after :func:`settle` this stops the threads for some 40 µs."""
     gc.collect()
 
 
 def steady_clock() -> Clock:
-    """Return a clock for timers that go on where ``use_sim_time`` is set and ``/clock`` stands still."""
+    """Return a clock for timers that keep running with ``use_sim_time`` while ``/clock`` stands still."""
     return Clock(clock_type=ClockType.STEADY_TIME)
 
 
 def prepare_thread(priority: int, cpu: int) -> Scheduling:
-    """Schedule the calling thread; return what came of it.
+    """Schedule the calling thread; return the outcome.
 
     Args:
-        priority: of SCHED_FIFO, 1 to 99; 0 leaves the thread as it is.
-        cpu: the one that it shall run on; -1 for any.
+        priority: SCHED_FIFO priority, 1 to 99; 0 leaves the thread as it is.
+        cpu: CPU to run on; -1 for any.
     """
     done = []
     if priority:
@@ -73,7 +75,9 @@ def prepare_thread(priority: int, cpu: int) -> Scheduling:
         there = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
         done.append(
             _attempt(
-                f"CPU {cpu}", lambda: os.sched_setaffinity(0, {cpu}), f"there are the CPUs {there}"
+                f"CPU {cpu}",
+                lambda: os.sched_setaffinity(0, {cpu}),
+                f"choose one of the CPUs {there}",
             )
         )
     if not done:
@@ -85,18 +89,18 @@ def prepare_thread(priority: int, cpu: int) -> Scheduling:
 def raise_others(priority: int) -> None:
     """Schedule the other threads of this process one below the one that ticks.
 
-    Python's lock is for one thread at a time: whoever holds it while something else has its processor
-    keeps the control thread waiting, whatever the priority of that. Processes that are started later are
-    scheduled as ever, and threads that have a priority of their own are left alone.
+    Only one thread at a time holds Python's lock: one that is preempted while holding it keeps the
+    control thread waiting, whatever that thread's priority. Processes started later are scheduled as
+    usual, and threads with a priority of their own are left alone.
 
     Args:
-        priority: of SCHED_FIFO that the control thread has; with 0 nothing is done.
+        priority: SCHED_FIFO priority of the control thread; 0 does nothing.
     """
     if not priority:
         return
     for task in Path("/proc/self/task").iterdir():
         thread = int(task.name)
-        # One may have ended since; that it is not permitted was said of the control thread.
+        # One may have ended since; a lack of permission was reported for the control thread.
         with contextlib.suppress(OSError):
             if os.sched_getscheduler(thread) == os.SCHED_OTHER:
                 _raise(thread, max(priority - 1, 1))

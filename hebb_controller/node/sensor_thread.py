@@ -18,7 +18,7 @@ from . import graph
 
 
 class Topic(NamedTuple):
-    """What a topic brings: the type of its messages, what takes them, and the quality of service."""
+    """What to take from a topic: the message type, its callback, and the quality of service."""
 
     kind: type[Any]
     take: Callable[[Any], None]
@@ -28,14 +28,14 @@ class Topic(NamedTuple):
 class SensorThread:
     """Takes messages for a node, on a hidden node beside it.
 
-    rclpy's executors go through everything that a node has at each message: beside a lifecycle node's
+    rclpy's executors go through everything that a node has at each message: on a lifecycle node with its
     twenty services that cost 1.5 ms a tick, here a tenth of it. Remappings and the namespace of the
-    process hold for the hidden node too (tf2's listeners do the same).
+    process apply to the hidden node too (tf2's listeners do the same).
 
     Args:
         node: whose process, context and namespace it shares.
         topics: by name; messages are taken in this thread.
-        incompatible: is told a topic whose publisher offers too little quality of service.
+        incompatible: called with a topic whose publisher offers insufficient quality of service.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class SensorThread:
         topics: Mapping[str, Topic],
         incompatible: Callable[[str], None],
     ) -> None:
-        # Arguments of a node win over those of the process, which may set the name.
+        # A node's arguments override those of the process, which may set the name.
         name = f"_{node.get_name()}_sensors"
         self._node = Node(
             name,
@@ -79,12 +79,12 @@ class SensorThread:
         return graph.publishers(self._node, name)
 
     def of_another_type(self) -> tuple[str, ...]:
-        """Return topic, publisher and type wherever messages cannot be taken for their type."""
+        """Return topic, publisher and type for each publisher whose messages have another type."""
         found = (graph.of_another_type(self._node, *item) for item in self._types.copy().items())
         return tuple(itertools.chain.from_iterable(found))
 
     def close(self) -> None:
-        """Take no more messages."""
+        """Stop taking messages."""
         self._closing = True
         self._executor.shutdown(timeout_sec=0.2)
         self._thread.join(timeout=0.2)
@@ -96,7 +96,7 @@ class SensorThread:
         except ExternalShutdownException:
             return
         except Exception:  # without readings the control loop damps
-            if self._closing:  # what it took messages for is gone
+            if self._closing:  # the receiver of its messages is gone
                 return
             self._node.get_logger().fatal(traceback.format_exc())
 

@@ -1,4 +1,4 @@
-"""Simulator and controller as two processes in lock-step, and an operator beside them."""
+"""Simulator and controller as two processes in lock-step, with an operator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .values import Value
 
 CONTROLLER_NODE = "controller_node"
 SIMULATOR_NODE = "sim_node"
-PATIENCE = 20.0  # s of wall time for the controller to be there, and for each transition
+PATIENCE = 20.0  # s of wall time for the controller to appear, and for each transition
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SimLoop:
         """Configure and activate the controller, on the reading that the simulator holds.
 
         Raises:
-            HebbError: it did not.
+            HebbError: a node did not start, or did not make the transition.
         """
         end = time.monotonic() + PATIENCE
         while not self._answers():
@@ -76,7 +76,7 @@ def sim_loop(
     """Start both nodes, the simulator paused at its first reading; end them with the block.
 
     Args:
-        simulator, controller: parameters, besides those that lock-step needs.
+        simulator, controller: parameters, in addition to those that lock-step needs.
         logs: directory for what the two print.
         domain_id: the ROS domain.
     """

@@ -48,7 +48,7 @@ def path_of(snapshot_file: str) -> Path:
     """Return the path that the parameter ``snapshot_file`` names.
 
     Raises:
-        RuleFileError: it is not set, or no snapshot can be there.
+        RuleFileError: it is not set, or its name is not that of a snapshot.
     """
     if not snapshot_file:
         raise RuleFileError(
@@ -88,7 +88,7 @@ def load_snapshot(path: Path, rule: Rule) -> State:
     if header.rule_sha256 != rule.sha256:
         raise RuleFileError(
             f"{where}: is of another rule (sha256 {header.rule_sha256[:12]}…, {header.rule_file}); "
-            f"the one in force has {rule.sha256[:12]}…. Set rule_file to that one first."
+            f"the one in force has {rule.sha256[:12]}…. Set rule_file to the snapshot's rule first."
         )
     shapes = {
         "weights": (rule.n_synapses,),

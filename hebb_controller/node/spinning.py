@@ -1,4 +1,4 @@
-"""Executors beside which other threads destroy what they wait for."""
+"""Executors that survive other threads destroying what they wait for."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def spin(executor: Executor, ending: Future[None]) -> None:
     """Execute callbacks until ``ending`` is done, or the executor's context is shut down.
 
     rclpy's executor gives up when a publisher that has events is destroyed in another thread just before
-    it waits for them. This one goes on. Shut the executor down only after this has returned: it
-    may be about to wait for what that destroys.
+    it waits for them. This carries on. Shut the executor down only after this has returned: it may be
+    about to wait for what the shutdown destroys.
 
     Args:
-        executor: has its nodes.
-        ending: is given a result, in another thread, by who wants this to return.
+        executor: executor with its nodes.
+        ending: given a result in another thread to make this return.
     """
     while not ending.done():
         try:

@@ -1,4 +1,4 @@
-"""Which rule drives, which one drove before it, and the way from one to the other.
+"""Which rule drives, which one drove before, and the transition from one to the other.
 
 ::
 
@@ -6,7 +6,7 @@
                               └───────────┴─ trip, breach, or by hand ─→ ROLLED_BACK
 
 The rule that comes back is the last one that passed its probation, with the weights that it had when it
-was left.
+was replaced.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ class SwapSettings:
 
 @dataclass(frozen=True)
 class Running:
-    """A rule in force, and who watches its weights."""
+    """A rule in force, and the supervisor of its weights."""
 
     loaded: Loaded
     supervisor: Supervisor
 
     @property
     def controller(self) -> Controller:
-        """What drives."""
+        """The controller that drives."""
         return self.loaded.controller
 
 
 @dataclass(frozen=True)
 class _Left:
-    """A rule that was left, with the state of its network at that moment, and that of its runs to come."""
+    """A replaced rule, the state of its network at that moment, and the state that its runs start from."""
 
     running: Running
     state: State
@@ -61,12 +61,12 @@ class _Left:
 
 
 class Succession:
-    """The rule in force and how it came to be.
+    """The rule in force and how it came into force.
 
     Args:
         first: the rule to begin with.
         settings: how one takes over from another.
-        supervisor: what is allowed to weights.
+        supervisor: how the weights are supervised.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Succession:
 
     @property
     def on_probation(self) -> bool:
-        """Whether the rule in force may still be taken back by itself."""
+        """Whether the rule in force may still be rolled back automatically."""
         swapped = self.state in (SwapState.BLENDING, SwapState.PROBATION)
         return swapped and self._elapsed < self._settings.probation - SLACK
 
@@ -97,14 +97,14 @@ class Succession:
         blend: bool,
         start: State | None,
     ) -> None:
-        """Have another rule drive from the next tick on.
+        """Put another rule in force from the next tick on.
 
         Args:
             loaded: the rule.
             rng: draws its initial weights.
-            carry: whether it goes on from the weights of the rule before; the layers must agree.
-            blend: whether the robot runs, so that commands have to be mixed.
-            start: what runs of the rule before begin with; None for fresh weights.
+            carry: whether it continues from the weights of the previous rule; the layers must agree.
+            blend: whether the robot runs, so that commands must be mixed.
+            start: state that runs of the previous rule start from; None for fresh weights.
         """
         old = self.running
         state = old.controller.runtime.state
@@ -124,13 +124,13 @@ class Succession:
     def roll_back(
         self, reason: str, rng: np.random.Generator, *, blend: bool, trusted: bool
     ) -> State | None:
-        """Have the rule drive again that drove before, with the weights that it had; return what its runs begin with.
+        """Put the previous rule and its weights back in force; return the state that its runs start from.
 
         Args:
             reason: why.
-            rng: stands in for a draw: the weights are those that were left.
+            rng: draws initial weights, which the restored ones then replace.
             blend: whether the robot runs.
-            trusted: whether the rule that goes may still drive while it does.
+            trusted: whether the outgoing rule may still drive while it is blended out.
         """
         previous, old = self._previous, self.running.controller
         if previous is None:
@@ -150,7 +150,7 @@ class Succession:
         return "" if self._previous else "nothing to roll back to: no rule was swapped."
 
     def blend(self, reading: SensorReading) -> tuple[FloatArray, float] | None:
-        """Return the targets of who drove before, and the share of who drives; None if all of it.
+        """Return the targets of the previous driver and the share of the new one; None if it has all.
 
         Args:
             reading: what was measured; it has passed the safety stages.
@@ -178,7 +178,7 @@ class Succession:
         return self.state is not before
 
     def begin_run(self) -> None:
-        """Forget what was mixed: the robot comes from its default pose."""
+        """End the blend: the robot comes from its default pose."""
         self._source = None
         self.running.supervisor.begin()
 

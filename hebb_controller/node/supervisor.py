@@ -25,11 +25,11 @@ from ..rule import Envelope, LayerEnvelope, Rule
 from ..runtime.base import InspectableRuntime, State
 
 SNAPSHOT_PERIOD = 1.0  # s between two snapshots of weights that are good
-SETTLING = 1.0  # s that a remedy has before the next one: the window of the saturation
+SETTLING = 1.0  # s that a remedy has before the next one: the saturation window
 
 
 class Stage(enum.IntEnum):
-    """What was done about the weights, each after the one before did not help."""
+    """What was done about the weights, each stage after the previous one did not help."""
 
     PLASTIC = 0
     FROZEN = 1
@@ -39,10 +39,10 @@ class Stage(enum.IntEnum):
 
 
 class Kind(enum.Enum):
-    """What is wrong with the weights, with the first remedy that can mend it."""
+    """What is wrong with the weights, with the first remedy that can help."""
 
     FINITE = "finite", Stage.RESTORED
-    NORM = "norm", Stage.RESTORED  # weights that stay keep their norm
+    NORM = "norm", Stage.RESTORED  # frozen weights keep their norm
     CHANGE = "change", Stage.FROZEN
     SATURATION = "saturation", Stage.FROZEN
 
@@ -66,8 +66,8 @@ class SupervisorSettings:
 
     Attributes:
         margin: factor on the norms and changes of the envelope, and on its saturation.
-        twin_speed: the static twin may drive if it was measured at this speed at least, m/s.
-        twin_fall_rate: and fell in this share of its episodes at most.
+        twin_speed: the static twin may drive only if its measured speed is at least this, m/s,
+        twin_fall_rate: and if it fell in at most this share of its episodes.
     """
 
     margin: float
@@ -78,13 +78,13 @@ class SupervisorSettings:
 def find_breach(
     measured: tuple[LayerEnvelope, ...], envelope: Envelope | None, *, margin: float, gain: float
 ) -> Breach | None:
-    """Return what is wrong with the weights, the worst first, or None.
+    """Return the worst that is wrong with the weights, or None.
 
     Args:
         measured: a row per layer of synapses.
-        envelope: of the rule; None to look at finiteness only.
+        envelope: of the rule; None to check finiteness only.
         margin: factor on its bounds; a saturation whose bound reaches 1 is never beyond it.
-        gain: plasticity gain in force; above 1 it is meant to make larger changes.
+        gain: plasticity gain in force; above 1, larger changes are intended.
     """
     share = margin * max(1.0, gain)
     if envelope is not None and all(
@@ -93,7 +93,7 @@ def find_breach(
         and layer.saturation <= margin * bounds.saturation
         for layer, bounds in zip(measured, envelope.layers, strict=False)
     ):
-        return None  # as nearly always; what is not finite is not within
+        return None  # as nearly always; non-finite values are never within
     for k, layer in enumerate(measured):
         if not (math.isfinite(layer.norm) and math.isfinite(layer.change)):
             return Breach(Kind.FINITE, f"layer {k}: the weights are not finite")
@@ -113,7 +113,7 @@ def escalate(stage: Stage, kind: Kind, *, snapshot: bool, twin: bool) -> Stage:
     """Return the next remedy.
 
     Args:
-        stage: the one that did not help.
+        stage: the remedy that did not help.
         kind: what is wrong.
         snapshot: whether there are good weights to go back to.
         twin: whether the static twin may drive.
@@ -179,7 +179,7 @@ class Supervisor:
         return self._measured
 
     def begin(self) -> None:
-        """Forget the run: plastic again, nothing is known to be good."""
+        """Start over: plastic again, with no weights known to be good."""
         self.stage, self.reason = Stage.PLASTIC, ""
         self._saturation = [0.0] * self._layers
         self._measured: tuple[LayerEnvelope, ...] = ()
@@ -187,7 +187,7 @@ class Supervisor:
         self._until_snapshot = self._settling = 0.0
 
     def look(self, gain: float) -> Breach | None:
-        """Return what is wrong with the weights after a tick, or None, and keep them if they are good.
+        """Return what is wrong with the weights after a tick, or None; good ones may be kept.
 
         Args:
             gain: plasticity gain of that tick; 0 where plasticity is off.
@@ -201,7 +201,7 @@ class Supervisor:
         return found
 
     def mend(self, found: Breach) -> bool:
-        """Put the next remedy in force, unless the last one may still help; return whether it was."""
+        """Apply the next remedy unless the last one may still help; return whether it was applied."""
         patient = self._settling > 0.0 and found.kind.remedy is Stage.FROZEN
         if self.stage is Stage.GIVEN_UP or patient:
             return False

@@ -1,4 +1,4 @@
-"""Whether a robot tracks its targets: one that no command reaches, or whose power was cut, does not."""
+"""Whether a robot tracks its targets; without commands or motor power it does not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from ..robot import FloatArray, RobotSpec
 
 NEAR = 0.3  # rad; a joint that carries a robot stays this close to its target
 EFFORT = 0.9  # share of its torque beyond which a joint strains instead of holding
-MAX_OFF_TARGET = 1 / 3  # share of the joints that may be off target for good: one leg may be limp
-PATIENCE = 1.0  # s that more of them may be, as they are for a moment in every gait
+MAX_OFF_TARGET = 1 / 3  # share of the joints that may always be off target: one leg may be limp
+PATIENCE = 1.0  # s for which more of them may be, as happens briefly in every gait
 
 
 class TrackingMonitor:
@@ -17,7 +17,7 @@ class TrackingMonitor:
 
     Args:
         robot: a joint is on target within ``NEAR``, and while the spring to the target takes less than
-            ``EFFORT`` of its torque. (The torque stage never puts a target further away than all of it.)
+            ``EFFORT`` of its torque. (The torque stage never puts a target beyond the full torque.)
         max_step: longest time that counts between two readings, s: a clock that jumps ahead is no fault.
     """
 
@@ -33,7 +33,7 @@ class TrackingMonitor:
         self._off_target_for = 0
 
     def joints_off_target(self, position: FloatArray, target: FloatArray) -> int:
-        """Return how many joints are off target; 0 if so few are that a limp leg may explain it.
+        """Return how many joints are off target; 0 if few enough for a limp leg to explain it.
 
         Args:
             position: (n,) measured, rad.

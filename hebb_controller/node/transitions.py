@@ -1,4 +1,4 @@
-"""Transitions of a lifecycle node that say why they failed."""
+"""Transitions of a lifecycle node that report why they failed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .control_thread import ControlThreadError
 
 
 class Reporting(Protocol):
-    """A node that says what state it is in; while it changes, ``in transition``."""
+    """A node that reports its lifecycle state; ``in transition`` while it changes."""
 
     lifecycle: str
 
     def get_logger(self) -> RcutilsLogger:
-        """Return where it logs."""
+        """Return its logger."""
 
     def publish_diagnostics(self) -> None:
-        """Tell of the state."""
+        """Publish the state."""
 
 
 N = TypeVar("N", bound=Reporting)
@@ -33,13 +33,13 @@ N = TypeVar("N", bound=Reporting)
 def transition(
     ends_in: str, *, may_fail: bool = False, fails_in: str = ""
 ) -> Callable[[Callable[[N, LifecycleState], Result]], Callable[[N, LifecycleState], Result]]:
-    """Wrap a transition callback: rclpy swallows what escapes one, so it is said here.
+    """Wrap a transition callback to log what escapes it, which rclpy would swallow.
 
     Args:
         ends_in: the state that it leads to.
         may_fail: whether it may be refused, since the robot is as safe in the state before;
-            otherwise every error is processed by ``on_error``, which damps.
-        fails_in: the state after an error; that before, if nothing is said.
+            otherwise every error goes to ``on_error``, which damps.
+        fails_in: the state after an error; empty for the state before.
     """
 
     def wrap(
@@ -50,7 +50,7 @@ def transition(
             before, node.lifecycle = node.lifecycle, "in transition"
             try:
                 result = callback(node, state)
-            except ControlThreadError as error:  # what was asked of it may have been begun
+            except ControlThreadError as error:  # the thread may have begun what it was asked to do
                 node.get_logger().error(str(error))
                 result = Result.ERROR
             except HebbError as error:
@@ -62,7 +62,7 @@ def transition(
             node.lifecycle = ends_in if result == Result.SUCCESS else fails_in or before
             try:
                 node.publish_diagnostics()
-            except Exception:  # the transition was made all the same
+            except Exception:  # the transition was made anyway
                 node.get_logger().error(traceback.format_exc())
             return result
 

@@ -1,4 +1,4 @@
-"""The values that the control loop takes and gives."""
+"""The values that the control loop takes and returns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..runtime.base import InspectableRuntime
 from ..signals import SensorReading
 
 Value = bool | int | float | str
-"""What a node's parameter can be."""
+"""The types of a node's parameters."""
 
 
 class Phase(enum.Enum):
@@ -25,7 +25,7 @@ class Phase(enum.Enum):
 
 
 class SwapState(enum.Enum):
-    """How far the last swap has come."""
+    """The progress of the last swap."""
 
     NONE = "none"
     BLENDING = "blending"
@@ -35,7 +35,7 @@ class SwapState(enum.Enum):
 
 
 class Plasticity(enum.Enum):
-    """Whether the weights change, and if not, at whose word or after which remedy."""
+    """Whether the weights change, and if not, at whose request or after which remedy."""
 
     PLASTIC = "plastic"
     STATIC = "static: the rule changes nothing"
@@ -84,7 +84,7 @@ class Loaded:
         controller: drives by the rule.
         rule: the rule.
         path: its file.
-        asked: how the file was named by whoever asked for it.
+        asked: name by which the file was asked for.
     """
 
     controller: Controller
@@ -94,12 +94,12 @@ class Loaded:
 
     @property
     def runtime(self) -> InspectableRuntime:
-        """The controller's runtime: whatever a node loads shows its network."""
+        """The controller's runtime: those that a node loads can all be inspected."""
         return cast("InspectableRuntime", self.controller.runtime)
 
     @property
     def sha256(self) -> str:
-        """Of the file."""
+        """SHA-256 of the file."""
         return self.rule.sha256
 
 
@@ -114,10 +114,11 @@ class LoopSettings:
         seed: of the initial weights; below 0 they come from entropy.
         command_period: between two calls of the loop by the steady clock, s.
         heartbeat_timeout: without a heartbeat for this long the robot is damped, s; 0 needs none.
-        frozen_timeout: joints that all read the same for this long damp the robot, s; 0 never.
-        rate_tolerance: part by which the rate of ticks may be off before plasticity is frozen.
-        can_damp: whether who receives the commands can damp; otherwise it holds the last targets.
-        obeyed: whether there is a robot that moves as it is told; in a dry run there is none.
+        frozen_timeout: constant readings of all joints or of the imu, or constant stamps, for this long
+            damp the robot, s; 0 for never.
+        rate_tolerance: fraction by which the tick rate may be off before plasticity is frozen.
+        can_damp: whether the receiver of the commands can damp; otherwise it holds the last targets.
+        obeyed: whether a robot follows the commands; in a dry run none does.
     """
 
     sensor_timeout: float
@@ -134,16 +135,16 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class LoopStatus:
-    """What there is to say about a loop; a new value whenever something changed.
+    """The status of a loop; replaced whenever something changes.
 
     Attributes:
         phase: what it is doing.
         reason: why it is damped; empty otherwise.
         rule_file: the running rule's file.
         sha256: of that file.
-        swap: how many times the rule was changed, there and back.
+        swap: number of rule changes, including rollbacks.
         swap_state: how far the last change has come.
-        swap_reason: why it was taken back; empty otherwise.
+        swap_reason: why it was rolled back; empty otherwise.
         plasticity: whether weights change.
         plasticity_reason: what froze them; empty where ``plasticity`` says it all.
         watch: what the weights are held to.

@@ -12,7 +12,7 @@ from ..robot import FloatArray
 from ..signals import STANDSTILL
 
 CHANNEL = "velocity_command"
-TIMEOUT = 0.5  # s, after which a command that was not repeated is zero
+TIMEOUT = 0.5  # s after which a command that was not repeated becomes zero
 
 
 class VelocityCommand:
@@ -29,14 +29,14 @@ class VelocityCommand:
         """Take a command.
 
         Raises:
-            MessageError: a number of it is not finite; the command before stays in force.
+            MessageError: one of its numbers is not finite; the previous command stays in force.
         """
         linear, angular = message.twist.linear, message.twist.angular
         velocity = np.array([linear.x, linear.y, angular.z])
         if not np.isfinite(velocity).all():
             raise MessageError(
                 "cmd_vel: linear.x, linear.y or angular.z is not finite. "
-                "Whoever publishes it must send numbers; zero stops."
+                "Publish finite numbers; zero stops."
             )
         self._velocity, self._since = velocity, now
 
@@ -45,7 +45,7 @@ class VelocityCommand:
         return self._velocity if now - self._since <= TIMEOUT else STANDSTILL
 
     def complaint(self, now: float) -> str:
-        """Return that nothing is commanded now, and since when, or an empty string."""
+        """Return a complaint if nothing is commanded now, saying since when, or an empty string."""
         age = now - self._since
         if age <= TIMEOUT:
             return ""

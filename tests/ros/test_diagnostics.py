@@ -176,7 +176,7 @@ def test_a_receiver_that_asks_for_less_hears_the_commands_and_nothing_is_wrong(d
 def test_inactive_the_readings_are_checked_and_what_keeps_them_from_driving_is_told(driven):
     made, driver = driven
     driver.upside_down = True
-    assert wait_for(made, "Inputs", "would not be let drive the robot: the body is tilted") == 1
+    assert wait_for(made, "Inputs", "readings not usable for control: the body is tilted") == 1
     driver.upside_down = False
     assert wait_for(made, "Inputs", FINE) == 0
 

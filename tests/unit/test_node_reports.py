@@ -154,9 +154,9 @@ def test_configured_there_are_the_four_and_their_values():
             ERROR,
             "no sensor reading for 0.25 s; incompatible quality of service: imu/data of /x (y)",
         ),
-        ("Inputs", {}, {"unfit": "tilted"}, WARN, "would not be let drive the robot: tilted"),
+        ("Inputs", {}, {"unfit": "tilted"}, WARN, "readings not usable for control: tilted"),
         ("Inputs", {}, {"refused": "joint_states: x"}, WARN, "joint_states: x"),
-        ("Inputs", {}, {"constant": ["knee"]}, WARN, "read the same all the time: knee"),
+        ("Inputs", {}, {"constant": ["knee"]}, WARN, "constant readings: knee"),
         (
             "Inputs",
             {},
