@@ -22,7 +22,7 @@ from .node.values import Value
 from .rotation import wrap_angle, yaw
 
 PACE = 2.0  # simulated seconds per second, at most: fast enough to wait for, slow enough to read
-LIES = 0.15  # m in a second; whoever walks gets further
+LIES = 0.15  # m in a second; a walking robot gets further
 STALL = 20.0  # s of wall time without a message before the demo gives up
 
 
@@ -117,18 +117,18 @@ class _Listener:
         self._start_yaw: float | None = None
 
     def lies(self) -> bool:
-        """Return whether the network drives, and the robot has hardly moved for a second."""
+        """Return whether the network drives and the robot has hardly moved for a second."""
         kept = self.recording
-        rows = len(kept.time)  # the last row is whole then
+        rows = len(kept.time)  # the last of these rows is complete
         before = int(np.searchsorted(kept.time, kept.time[-1] - 1.0))
         moved = np.subtract(kept.position[rows - 1], kept.position[before])
         return self.phase == "RUN" and float(np.hypot(moved[0], moved[1])) < LIES
 
     def wait_for(self, phase: str) -> None:
-        """Wait until the controller says that it is in a phase.
+        """Wait until the controller reports a phase.
 
         Raises:
-            HebbError: it does not say so.
+            HebbError: it does not report it.
         """
         end = time.monotonic() + STALL
         while self.phase != phase:
@@ -164,7 +164,7 @@ class _Listener:
         kept.phase.append(self.phase)
         kept.change.append(self._change)
         kept.norm.append(self._norm)
-        kept.time.append(stamp)  # last: its length says how many rows are whole
+        kept.time.append(stamp)  # last: its length says how many rows are complete
 
 
 def run_demo(
@@ -176,14 +176,14 @@ def run_demo(
     logs: Path,
     say: Callable[[str], None],
 ) -> Recording:
-    """Return what was heard while the acts were played.
+    """Play the acts; return what was heard.
 
     Args:
         rule: the rule file.
         acts: one after the other, the first at 0 s.
         robot: name of the robot spec.
         seed: of the pose and the initial weights.
-        logs: directory for what the two nodes print.
+        logs: directory for the output of the two nodes.
         say: prints a line.
 
     Raises:
@@ -212,8 +212,10 @@ def run_demo(
         for act in acts:
             if act.damage != listener.damage:
                 if act.damage == "none" and listener.lies():
-                    # Power that comes back to a leg in the middle of its efforts may throw it over.
-                    say("  the robot does not get on; calling ~/estop before its leg is given back")
+                    # A leg that regains power while the robot struggles may throw it over.
+                    say(
+                        "  the robot is not making progress; calling ~/estop before its leg is restored"
+                    )
                     operator.trigger(f"{CONTROLLER_NODE}/estop")
                     listener.wait_for("DAMPED")
                 loop.set("damage", value=act.damage)

@@ -1,10 +1,10 @@
-"""A rule against a scenario, over real ROS 2 processes: what a repository of robot tests needs.
+"""Tests of a rule against a scenario, over real ROS 2 processes, for a repository of robot tests.
 
-Import the fixture in a ``conftest.py``; docs/testing.md shows it::
+Import the fixture in a ``conftest.py``, as shown in docs/testing.md::
 
     from hebb_controller.testing import simulate
 
-Simulator and controller are processes of their own, in lock-step: the same arguments give the same
+Simulator and controller are separate processes, in lock-step: the same arguments give the same
 trajectory bit for bit, however busy the machine is. Needs pytest, and the extras ros and sim.
 """
 
@@ -38,7 +38,7 @@ from .robot import FloatArray, load_robot
 from .rule_file import load_rule
 
 SPAN = 3.0  # s over which speeds are compared, as in train.metrics
-STALL = 10.0  # s of wall time without anything new before a run is given up
+STALL = 10.0  # s of wall time without news before a run is given up
 DEPTH = 1000  # messages that may wait for this process
 
 
@@ -68,7 +68,7 @@ class ScenarioRun:
         deterministic: whether every reading was answered, so that the same seed gives the same bits.
         phases: of the controller since it was activated, in order.
         damages: in force from the start (``none``, or the scenario's background), then each change.
-        swap: how often the rule was changed.
+        swap: number of rule changes.
         swap_state: of the last swap, as in ``~/status``.
         trajectory: (ticks, 8 + joints) stamp, s; base position, m; orientation xyzw; joints, rad, in
             the order of the robot spec.
@@ -112,16 +112,16 @@ def run_scenario(
     robot: str | None = None,
     controller: Mapping[str, Value] | None = None,
 ) -> ScenarioRun:
-    """Return what happened when a rule was put through a scenario, over ROS 2.
+    """Run a rule through a scenario over ROS 2; return what happened.
 
     Args:
         rule: the rule file.
         scenario: name of a shipped one, or path of a .yaml file.
-        logs: directory; what the two nodes print goes to a new one inside.
+        logs: directory; the output of the two nodes goes to a new one inside.
         seed: of the pose, of what the scenario draws and of the initial weights.
         duration: s of simulated time; None for the scenario's.
         robot: name or path of the robot spec; None for the robot that the rule was trained for.
-        controller: parameters of the controller node besides.
+        controller: further parameters of the controller node.
 
     Raises:
         HebbError: the rule, the scenario or a parameter was refused, or a node stopped.
@@ -130,7 +130,7 @@ def run_scenario(
     spec = load_robot(robot)
     planned = float(load_scenario(scenario, spec).duration)
     if duration is not None and not math.isfinite(duration):
-        raise HebbError(f"duration is {duration} s; it must be a number.")
+        raise HebbError(f"duration is {duration} s; it must be finite.")
     ticks = math.ceil(((planned if duration is None else duration) - TICK_PERIOD / 2) / TICK_PERIOD)
     if ticks < 1:
         raise HebbError(f"duration is {duration} s; it must be at least {TICK_PERIOD} s.")
@@ -158,7 +158,7 @@ def run_scenario(
         _wait(lambda: heard.complete(ticks) and loop.simulator.exit_code is not None, heard, loop)
         trajectory = heard.trajectory()
     end = ticks * TICK_PERIOD
-    # The first entry is what was so from the start.
+    # The first entry is what was in force from the start.
     since, until = (heard.damages[1].time,) * 2 if len(heard.damages) > 1 else (0.0, end)
     fallen = bool(trajectory[:, 3].min() < spec.simulation.fall_height)
     return ScenarioRun(
@@ -177,7 +177,7 @@ def run_scenario(
 
 @pytest.fixture
 def simulate(tmp_path: Path) -> Callable[..., ScenarioRun]:
-    """Return :func:`run_scenario`, its logs in ``tmp_path``.
+    """Return :func:`run_scenario`, with its logs in ``tmp_path``.
 
     Each pytest process has a ROS domain of its own; no run leaves a process behind.
     """
@@ -185,7 +185,7 @@ def simulate(tmp_path: Path) -> Callable[..., ScenarioRun]:
 
 
 class _Listener:
-    """Takes messages in the operator's thread, one of each stamp."""
+    """Takes messages in the operator's thread, one per stamp."""
 
     def __init__(self, loop: SimLoop) -> None:
         self.phases: list[Phase] = []
@@ -203,12 +203,12 @@ class _Listener:
         watch(DiagnosticStatus, f"{CONTROLLER_NODE}/status", self._on_status, latched)
 
     def complete(self, ticks: int) -> bool:
-        """Return whether so many ticks have been heard of, and everybody at least once."""
+        """Return whether this many ticks have been heard, and each node at least once."""
         return bool(self.phases and self.damages) and self.ticks >= ticks
 
     @property
     def ticks(self) -> int:
-        """Ticks of which everything has been heard."""
+        """Number of ticks heard in full."""
         return min(len(self._bases), len(self._joints))
 
     def trajectory(self) -> FloatArray:

@@ -42,7 +42,7 @@ ARGUMENTS = {
 
 
 def _end_everything(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
-    """Return what ends the launch once a node has ended, unless it is ending already."""
+    """Return what shuts the launch down after a node has ended, unless it is shutting down already."""
     return [] if context.is_shutdown else [Shutdown(reason=f"{event.process_name} has ended")]
 
 
@@ -75,7 +75,7 @@ def generate_launch_description() -> LaunchDescription:
         configured = context.locals.event.goal_state == "inactive"
         return [change(Transition.TRANSITION_ACTIVATE)] if configured else []
 
-    # It may end by itself, when its disk is full: the robot walks on.
+    # It may end on its own when its disk is full: the robot walks on.
     recorder = Node(
         package="hebb_controller",
         executable="recorder_node",
@@ -86,7 +86,7 @@ def generate_launch_description() -> LaunchDescription:
         condition=IfCondition(NotEqualsSubstitution(LaunchConfiguration("record"), "")),
     )
     autostart = IfCondition(LaunchConfiguration("autostart"))
-    # Once: who configures it later does not want it to walk off by itself.
+    # Once: if it is configured again later, it must not walk off on its own.
     activate = OnStateTransition(
         target_lifecycle_node=controller,
         start_state="configuring",
@@ -97,7 +97,7 @@ def generate_launch_description() -> LaunchDescription:
         target_lifecycle_node=controller,
         start_state="configuring",
         goal_state="unconfigured",
-        entities=[LogInfo(msg="controller_node could not be configured; its reason is above")],
+        entities=[LogInfo(msg="controller_node could not be configured; the reason is above")],
     )
     return LaunchDescription(
         [

@@ -3,7 +3,7 @@
     ros2 launch hebb_controller robot.launch.py robot:=dog.yaml rule_file:=walk.rule.safetensors
     ros2 launch hebb_controller robot.launch.py robot:=… rule_file:=… dry_run:=false
 
-A first start goes all the way, checks, stand, network, and shows what it would command on ~/dry_run.
+A first start goes all the way (checks, stand, network) and publishes what it would command on ~/dry_run.
 docs/first_run.md says what comes before ``dry_run:=false``.
 """
 
@@ -17,7 +17,7 @@ from launch import LaunchDescription
 
 SHARE = share_dir()
 
-# argument of controller.launch.py -> (default, description); without a default it has to be given
+# argument of controller.launch.py -> (default, description); without a default it is required
 ARGUMENTS = {
     "robot": (None, "Path of the robot's spec, a .yaml file, or name of a shipped one."),
     "rule_file": (None, "Path of the rule file that drives the robot."),

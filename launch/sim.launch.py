@@ -27,7 +27,7 @@ ARGUMENTS = {
     "damage": ("none", "Damages from the start, e.g. FR:limp.", str),
     "scenario": (
         "",
-        "Shipped scenario, or path of a .yaml file, that happens besides `damage`; empty for none.",
+        "Shipped scenario, or path of a .yaml file, played in addition to `damage`; empty for none.",
         str,
     ),
     "paused": ("false", "Whether to hold the simulation at its start.", bool),
@@ -47,7 +47,7 @@ CONTROLLER_ARGUMENTS = {
 
 
 def _end_everything(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
-    """Return what ends the launch once a node has ended, unless it is ending already."""
+    """Return what shuts the launch down after a node has ended, unless it is shutting down already."""
     return [] if context.is_shutdown else [Shutdown(reason=f"{event.process_name} has ended")]
 
 

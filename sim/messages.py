@@ -1,4 +1,4 @@
-"""The messages in which the simulated robot's drivers tell what they measure."""
+"""The messages that the simulated robot's drivers publish."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .world import World
 
 
 def nanoseconds(stamp: float) -> int:
-    """Return a stamp in seconds as the nanoseconds that stand in its messages."""
+    """Return a stamp, s, as the nanoseconds in its messages."""
     return round(stamp * 1e9)
 
 
 class SensorMessages:
-    """The messages of one robot, filled anew for every reading.
+    """The messages of one robot, refilled for every reading.
 
     Attributes:
         joints: ``joint_states``.
         imu: ``imu/data``, in the frame in which the imu is mounted.
-        odometry: ``odom``: what really is so, also where a sensor fails.
+        odometry: ``odom``: the ground truth, even where a sensor fails.
     """
 
     def __init__(self, robot: RobotSpec) -> None:

@@ -1,8 +1,8 @@
-"""The simulator as a ROS 2 node: it stands where a robot's drivers would.
+"""The simulator as a ROS 2 node, in place of a robot's drivers.
 
 It publishes ``joint_states`` and ``imu/data`` with one stamp, ``/clock`` and ``odom``, and takes
 ``joint_command``. In lock-step it waits for the command that carries the stamp of its reading, so that
-the same seed gives the same run, whatever the machine is doing besides.
+the same seed gives the same run, whatever else the machine is doing.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ PARAMETERS: Mapping[str, tuple[str | int | float | bool, str, bool]] = {
     "seed": (0, "Seed of the first pose and heading.", False),
     "real_time_factor": (
         1.0,
-        "Simulated seconds per second; 0.0 is lock-step, as fast as both sides can.",
+        "Simulated seconds per second; 0.0 is lock-step, as fast as both sides can go.",
         False,
     ),
     "lock_step": (
@@ -61,29 +61,29 @@ PARAMETERS: Mapping[str, tuple[str | int | float | bool, str, bool]] = {
         "Wait for the answer to each reading; real_time_factor is then an upper limit.",
         False,
     ),
-    "command_timeout": (0.1, "Without a command for this long, the robot is damped, s.", False),
+    "command_timeout": (0.1, "The robot is damped after this long without a command, s.", False),
     "duration": (0.0, "Simulated time after which the process ends, s; 0.0 for never.", False),
-    "damage": ("none", "Damages in force, e.g. FR:limp,RL:weak:0.3; none heals.", True),
+    "damage": ("none", "Damages in force, e.g. FR:limp,RL:weak:0.3; none for no damage.", True),
     "scenario": (
         "",
-        "Shipped scenario, or path of a .yaml file, that happens besides `damage`; drawn by the seed.",
+        "Shipped scenario, or path of a .yaml file, played in addition to `damage`; drawn by the seed.",
         False,
     ),
-    "paused": (False, "Hold the simulation; its present reading is published again.", True),
+    "paused": (False, "Hold the simulation; its current reading is published repeatedly.", True),
 }
 
 
-LISTENERS_LAG = 1000  # readings that are kept for a listener who has not taken them yet
+LISTENERS_LAG = 1000  # readings kept for a listener that has not taken them yet
 
 
 class SimNode(Node):
     """The node; :meth:`simulate` runs it.
 
     Args:
-        stopping: set when it shall end.
+        stopping: set to end the node.
 
     Raises:
-        HebbError: a parameter has a value that it cannot have.
+        HebbError: a parameter has an invalid value.
     """
 
     def __init__(self, stopping: threading.Event) -> None:
@@ -112,8 +112,8 @@ class SimNode(Node):
             condition = scenario.draw(np.random.default_rng((self._seed, 2)))
             if condition.turn:
                 raise ParameterError(
-                    f"scenario '{values['scenario']}': has a turn, of which nobody tells a controller "
-                    f"over ROS. Leave it out."
+                    f"scenario '{values['scenario']}': has a turn, but over ROS nothing tells the "
+                    f"controller about it. Leave it out."
                 )
         self._changes = condition.changes(TICK_PERIOD)
         self._scheduled: tuple[Damage, ...] = self._changes[0][0]
@@ -126,14 +126,14 @@ class SimNode(Node):
         self._told = -math.inf, 0.0
         self.add_on_set_parameters_callback(self._on_set)
         self.add_post_set_parameters_callback(self._after_set)
-        # In lock-step the controller waits for every reading, but who only listens may lag behind.
+        # In lock-step the controller waits for every reading, but a mere listener may lag behind.
         history = LISTENERS_LAG if self._lock_step else 10
         self._joint_states = self.create_publisher(JointState, "joint_states", history)
         self._imu = self.create_publisher(Imu, "imu/data", 10)
         self._clock_time = self.create_publisher(Clock, "/clock", 10)
         self._odom = self.create_publisher(Odometry, "odom", history)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Beside the services of this node every command would cost rclpy a look at each of them.
+        # On this node every command would cost rclpy a look at each of its services.
         name = f"_{self.get_name()}_commands"
         self.commands = Node(
             name,
@@ -205,7 +205,7 @@ class SimNode(Node):
             self._publish(reading, world)
             self._tell()
         if self.lock_step:
-            # An answer from before may be that of a controller that was not active yet.
+            # An earlier answer may be that of a controller that was not active yet.
             with self._arrived:
                 self._receiver.forget()
             self._publish(reading, world)
@@ -226,13 +226,13 @@ class SimNode(Node):
             if time.monotonic() > end:
                 break
             self._tell()
-            # Whoever has just arrived did not hear it; who has answered it will answer the same.
+            # A newcomer has not heard it; a controller that has answered it will answer the same.
             self._publish(reading, world)
         if self._deterministic and not self.stopping.is_set():
             self._deterministic = False
             self.get_logger().error(
                 f"no answer to the reading of {reading.stamp:.3f} s within {LOCK_STEP_TIMEOUT:g} s: "
-                f"damping and stepping on; this run is not deterministic"
+                f"damping and continuing; this run is not deterministic"
             )
         return None
 
@@ -253,7 +253,7 @@ class SimNode(Node):
             self.publish_diagnostics()
 
     def publish_diagnostics(self) -> None:
-        """Publish /diagnostics: what the receiver of the commands does."""
+        """Publish /diagnostics: what the receiver of the commands is doing."""
         state = "damped: no command in time" if self._damped else "following commands"
         values = {
             "sim_time": f"{self._time:.3f}",
@@ -276,7 +276,7 @@ class SimNode(Node):
         self._diagnostics.publish(array_message)
 
     def say_goodbye(self) -> None:
-        """Publish /diagnostics a last time, and see that it and the last readings arrive."""
+        """Publish /diagnostics one last time; wait for it and the last readings to arrive."""
         self.publish_diagnostics()
         for publisher in (self._diagnostics, self._joint_states, self._odom):
             publisher.wait_for_all_acked(Duration(nanoseconds=200_000_000))
@@ -316,19 +316,19 @@ class SimNode(Node):
 
 
 def main() -> None:
-    """Run the node until its duration is over, or SIGINT or SIGTERM comes."""
+    """Run the node until its duration is over, or until SIGINT or SIGTERM."""
     sys.exit(run())
 
 
 def run() -> int:
-    """Return the exit code of the node's process."""
+    """Run the node; return the exit code of its process."""
     sys.setswitchinterval(0.0002)
     stopping = stop_event()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = SimNode(stopping)
     except (HebbError, InvalidParameterTypeException) as error:
-        print(f"{NODE}: {error}", file=sys.stderr)  # noqa: T201 - there is no node to log by
+        print(f"{NODE}: {error}", file=sys.stderr)  # noqa: T201 - there is no node to log with
         rclpy.try_shutdown()
         return 2
 
@@ -343,7 +343,7 @@ def run() -> int:
         node.say_goodbye()
     finally:
         ended.set_result(None)
-        # A thread that Python finds inside rclpy when it ends takes the process down with it.
+        # A thread still inside rclpy when Python exits crashes the process.
         for thread in threads:
             thread.join(timeout=2.0)
         rclpy.try_shutdown()

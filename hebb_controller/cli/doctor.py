@@ -16,7 +16,7 @@ from ..robot import RobotSpec, load_robot
 from ..rule_file import load_rule
 from .options import FiniteRange, example, json_option
 
-PERIOD = 0.02  # s, the tick of every rule that ships, where no rule is given
+PERIOD = 0.02  # s, the tick of every shipped rule, if no rule is given
 SENSOR_TIMEOUT = 0.1  # s, the node's default
 
 
@@ -28,30 +28,36 @@ SENSOR_TIMEOUT = 0.1  # s, the node's default
 )
 @click.option("--robot", required=True, help="A shipped robot spec, or a .yaml file.")
 @click.option(
-    "--rule", type=click.Path(dir_okay=False, path_type=Path), help="What shall drive it."
+    "--rule", type=click.Path(dir_okay=False, path_type=Path), help="Rule file that will drive it."
 )
 @click.option(
     "--seconds",
     type=FiniteRange(1.0, 600.0),
     default=3.0,
     show_default=True,
-    help="How long to listen; to compare rates with angles, move joints and body by hand meanwhile.",
+    help="How long to listen, s; move joints and body by hand meanwhile, to compare rates with angles.",
 )
 @click.option(
     "--sensor-timeout",
     type=FiniteRange(0.0, 10.0, min_open=True),
     default=SENSOR_TIMEOUT,
     show_default=True,
-    help="That of the controller node, s; the robot's max_reading_age where it is shorter.",
+    help="The controller node's sensor_timeout, s; the robot's max_reading_age if that is shorter.",
 )
-@click.option("--namespace", default="", help="Of the robot's topics.")
-@click.option("--joint-states", default="joint_states", show_default=True, help="Topic.")
-@click.option("--imu", default="imu/data", show_default=True, help="Topic.")
-@click.option("--joint-command", default="joint_command", show_default=True, help="Topic.")
+@click.option("--namespace", default="", help="Namespace of the robot's topics.")
 @click.option(
-    "--move", is_flag=True, help="Then move joints, one by one, gently. The robot has to hang free."
+    "--joint-states", default="joint_states", show_default=True, help="Topic of the joints."
 )
-@click.option("--joint", "only", multiple=True, help="Move this one; may be given several times.")
+@click.option("--imu", default="imu/data", show_default=True, help="Topic of the IMU.")
+@click.option(
+    "--joint-command", default="joint_command", show_default=True, help="Topic of the commands."
+)
+@click.option(
+    "--move", is_flag=True, help="Then move joints gently, one at a time. The robot must hang free."
+)
+@click.option(
+    "--joint", "only", multiple=True, help="Move only this joint; may be given several times."
+)
 @click.option(
     "--amplitude",
     type=FiniteRange(0.02, 0.3),
@@ -78,12 +84,12 @@ def doctor(
 ) -> None:
     """Check a robot at rest against its spec and a rule, over ROS 2, before anything walks.
 
-    Only listens, unless --move is given. Exit code 1 if a check fails, 2 for bad input.
+    Only listens unless --move is given. Exit code 1 if a check fails, 2 for bad input.
     """
     spec = load_robot(robot)
     joints = _joints(spec, only)
     if move and not yes and (as_json or not sys.stdin.isatty()):
-        raise ParameterError("--move asks before anything moves, and nobody can answer. Add --yes.")
+        raise ParameterError("--move asks for confirmation, which cannot be given here. Add --yes.")
     report = _Report(as_json)
     needs = _needs(spec, rule, sensor_timeout, report)
 
@@ -143,7 +149,7 @@ class _Report:
 
 
 def _needs(robot: RobotSpec, path: Path | None, sensor_timeout: float, report: _Report) -> Needs:
-    """Return what the node will ask of the sensors, and say whether the rule fits the robot."""
+    """Return what the node will need of the sensors, and report whether the rule fits the robot."""
     timeout = min(sensor_timeout, robot.safety.max_reading_age)
     if path is None:
         return Needs(PERIOD, timeout)
@@ -174,7 +180,7 @@ def _topic(namespace: str, name: str) -> str:
 
 def _confirmed(joints: int, amplitude: float) -> bool:
     return click.confirm(
-        f"Of the joints {joints} will move by {amplitude:g} rad, one by one; the others hold. The robot "
-        f"hangs free, nobody is near it, a hand is at the emergency stop?",
+        f"Joints to move: {joints}, by {amplitude:g} rad, one at a time, while the others hold. Is the "
+        f"robot suspended, everyone clear, and a hand on the emergency stop?",
         err=True,
     )

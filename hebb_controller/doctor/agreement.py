@@ -1,4 +1,4 @@
-"""Whether a rate is the rate of a value: the right sign, the right unit."""
+"""Whether a rate is that of a value, with the right sign and unit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from ..robot import FloatArray
 
-MOVED = 0.01  # rad, standard deviation of a value that tells something about its rate
+MOVED = 0.01  # rad, standard deviation of a value from which its rate can be judged
 ALIKE = 0.7  # least correlation of a value and its integrated rate
 DEGREE = math.pi / 180.0
 
 
 def disagreement(time: FloatArray, value: FloatArray, rate: FloatArray) -> str | None:
-    """Return why ``rate`` cannot be that of ``value``, "" if it can, None if too little moved to tell.
+    """Return why ``rate`` cannot be that of ``value``, "" if it can, None if it moved too little to tell.
 
     Args:
         time: (n,) s.
@@ -29,7 +29,7 @@ def disagreement(time: FloatArray, value: FloatArray, rate: FloatArray) -> str |
     if float(y.std()) < MOVED:
         return None
     if not rate.any():
-        return "the rate reads 0 all the time while the value moves"
+        return "the rate always reads 0 while the value moves"
     scale = float(np.sqrt((x @ x) * (y @ y)))
     if scale == 0.0 or abs(float(x @ y)) / scale < ALIKE:
         return "the rate does not follow the value"
@@ -51,7 +51,7 @@ def turns(orientation: FloatArray) -> FloatArray:
     """Return how far a body has turned since the first sample, about its own axes, (n, 3) rad.
 
     Args:
-        orientation: (n, 4) unit quaternions xyzw, body into world, the turns between two of them small.
+        orientation: (n, 4) unit quaternions xyzw, body into world, with small turns in between.
     """
     a, b = orientation[:-1], orientation[1:]
     av, aw, bv, bw = a[:, :3], a[:, 3:], b[:, :3], b[:, 3:]

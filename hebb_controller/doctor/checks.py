@@ -1,4 +1,4 @@
-"""The checks of a robot that rests: pure functions of what was heard."""
+"""The checks of a robot at rest: pure functions of what was heard."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .heard import (
 )
 from .imu import check_angular_velocity, check_gravity, check_orientation, in_body
 
-ENOUGH = 0.95  # part of the rule's rate that is as good as all of it
-TOO_LITTLE = 0.8  # part of the rule's rate below which readings are often used twice
+ENOUGH = 0.95  # fraction of the rule's rate that is as good as all of it
+TOO_LITTLE = 0.8  # fraction of the rule's rate below which readings are often used twice
 AT_THE_STOP = 0.02  # rad beyond a limit that a joint lying at its mechanical stop may read
 STILL = 0.02  # rad that a joint at rest may move while it is listened to
 AT_REST = 0.1  # rad/s, the largest mean velocity of a joint at rest
 DAY = 86_400.0  # s; clocks further apart than this are not meant to be the same
 SAME_PACE = (
-    0.2  # part by which stamps may run faster or slower than time: the node's rate_tolerance
+    0.2  # fraction by which stamps may run faster or slower than time: the node's rate_tolerance
 )
 
 
@@ -58,7 +58,7 @@ def examine(robot: RobotSpec, needs: Needs, heard: Heard) -> list[Finding]:
 
 
 def check_names(robot: RobotSpec, messages: Sequence[JointMessage]) -> Finding | None:
-    """Each joint of the spec is named, and once."""
+    """Check that each joint of the spec is named, once."""
     if not messages:
         return None
     named = {name for message in messages for name in message.names}
@@ -74,7 +74,7 @@ def check_names(robot: RobotSpec, messages: Sequence[JointMessage]) -> Finding |
             "have the driver name each joint once",
         )
     if missing:
-        others = f"; it has also: {', '.join(extra)}" if extra else ""
+        others = f"; it also has: {', '.join(extra)}" if extra else ""
         return _fail(
             "joint names",
             f"joint_states lacks {', '.join(missing)}{others}",
@@ -84,24 +84,24 @@ def check_names(robot: RobotSpec, messages: Sequence[JointMessage]) -> Finding |
         return Finding(
             "joint names",
             Level.WARN,
-            f"all {robot.n_joints}; passed over: {', '.join(extra)}",
+            f"all {robot.n_joints}; ignored: {', '.join(extra)}",
             "state them in the robot spec if the controller is to drive them",
         )
     return Finding("joint names", Level.OK, f"all {robot.n_joints}, each once")
 
 
 def check_publishers(heard: Heard) -> Finding | None:
-    """Each joint has one publisher, and so has the IMU."""
+    """Check that each joint has one publisher, and so has the IMU."""
     ends = heard.ends
     if shared := same_joints(ends.joint_states, {message.names for message in heard.joints}):
-        return _fail("publishers", f"joint_states: {shared}", "end one of them")
+        return _fail("publishers", f"joint_states: {shared}", "stop one of them")
     if len(imus := set(ends.imu)) > 1:
-        return _fail("publishers", f"imu/data: {' and '.join(sorted(imus))}", "end one of them")
+        return _fail("publishers", f"imu/data: {' and '.join(sorted(imus))}", "stop one of them")
     return None
 
 
 def check_joint_rate(robot: RobotSpec, needs: Needs, heard: Heard) -> Finding | None:
-    """Each joint is heard at the rule's rate, and never too late."""
+    """Check that each joint is heard at the rule's rate, and never too late."""
     if not heard.joints:
         return _silent("joint_states", heard.ends.joint_states)
     series = {name: joint_series(heard.joints, name) for name in robot.joint_names}
@@ -113,14 +113,14 @@ def check_joint_rate(robot: RobotSpec, needs: Needs, heard: Heard) -> Finding | 
 
 
 def check_imu_rate(needs: Needs, heard: Heard) -> Finding | None:
-    """The IMU is heard at the rule's rate, and never too late."""
+    """Check that the IMU is heard at the rule's rate, and never too late."""
     if not heard.imu:
         return _silent("imu/data", heard.ends.imu)
     return _rate("imu/data", np.array([m.at.received for m in heard.imu]), needs, heard, "")
 
 
 def check_stamps(heard: Heard) -> Finding | None:
-    """Stamps are there, never go back, and keep pace with time."""
+    """Check that stamps are present, never go back, and keep pace with time."""
     for topic, arrivals in _arrivals(heard).items():
         stamp, received = arrivals[:, 2], arrivals[:, 0]
         if len(stamp) < 2:
@@ -133,20 +133,20 @@ def check_stamps(heard: Heard) -> Finding | None:
             return _fail(
                 "stamps",
                 f"those of {topic} jump back, by {back:.3f} s",
-                "have one driver publish it, by one clock that is not set meanwhile",
+                "have one driver publish it, with one clock that is not adjusted meanwhile",
             )
         pace = (stamp[-1] - stamp[0]) / max(received[-1] - received[0], 1e-9)
         if abs(pace - 1.0) > SAME_PACE:
             return _fail(
                 "stamps",
-                f"those of {topic} run {pace:.2f} times as fast as time",
-                "fix the driver's clock; a simulator has to run in real time, or in lock-step",
+                f"those of {topic} run {pace:.2f} times as fast as real time",
+                "fix the driver's clock; a simulator must run in real time, or in lock-step",
             )
-    return Finding("stamps", Level.OK, "move on with time") if heard.joints or heard.imu else None
+    return Finding("stamps", Level.OK, "advance with time") if heard.joints or heard.imu else None
 
 
 def check_clocks(needs: Needs, heard: Heard) -> Finding | None:
-    """Both topics are stamped by one clock, best by this machine's."""
+    """Check that both topics are stamped by one clock, preferably this machine's."""
     lag = {topic: float(np.median(a[:, 1] - a[:, 2])) for topic, a in _arrivals(heard).items()}
     if len(lag) < 2:
         return None
@@ -173,7 +173,7 @@ def check_clocks(needs: Needs, heard: Heard) -> Finding | None:
 
 
 def check_position(robot: RobotSpec, messages: Sequence[JointMessage]) -> Finding | None:
-    """Positions are there, finite and within limits."""
+    """Check that positions are present, finite and within limits."""
     for name, lower, upper in zip(robot.joint_names, robot.lower, robot.upper, strict=True):
         position = joint_series(messages, name).position
         if not position.size:
@@ -197,15 +197,15 @@ def check_position(robot: RobotSpec, messages: Sequence[JointMessage]) -> Findin
                 "joint position",
                 Level.WARN,
                 f"{name} reads {median:.3f}, {beyond:.3f} rad beyond its limit",
-                "calibrate its zero if it does not lie at its stop",
+                "calibrate its zero unless it rests at its stop",
             )
     return Finding("joint position", Level.OK, "finite, within limits") if messages else None
 
 
 def check_velocity(robot: RobotSpec, messages: Sequence[JointMessage]) -> Finding | None:
-    """Velocities are there, finite, and those of the positions."""
+    """Check that velocities are present, finite, and those of the positions."""
     if robot.velocity_cutoff is not None:
-        said = "made of positions, as the spec says"
+        said = "estimated from positions, as the spec says"
         return Finding("joint velocity", Level.OK, said) if messages else None
     moved = 0
     for name in robot.joint_names:
@@ -223,17 +223,21 @@ def check_velocity(robot: RobotSpec, messages: Sequence[JointMessage]) -> Findin
         moved += bool(np.ptp(series.position) > STILL)
     if not messages:
         return None
-    seen = f"; {moved} joints moved, as they say" if moved else "; to compare, move joints by hand"
+    seen = (
+        f"; consistent for the {moved} joints that moved"
+        if moved
+        else "; to compare, move joints by hand"
+    )
     return Finding("joint velocity", Level.OK, f"finite{seen}")
 
 
 def check_moved_velocity(
     messages: Sequence[JointMessage], windows: Mapping[str, tuple[float, float]]
 ) -> Finding | None:
-    """Velocities are those of the positions while a joint moves.
+    """Check that velocities are those of the positions while a joint moves.
 
     Args:
-        messages: all that came meanwhile: of a stiff joint that is sent steps, a few would mislead.
+        messages: all that arrived meanwhile: for a stiff joint moved in steps, a few would mislead.
         windows: joint -> when its move began and ended, s of the steady clock.
     """
     for name, (begin, end) in windows.items():
@@ -243,11 +247,11 @@ def check_moved_velocity(
             return finding
     if not windows:
         return None
-    return Finding("joint velocity", Level.OK, "that of the positions, of every joint that moved")
+    return Finding("joint velocity", Level.OK, "matches the positions of every joint that moved")
 
 
 def velocity_finding(name: str, series: JointSeries) -> Finding | None:
-    """Return what is wrong with a joint's velocity, as far as it moved."""
+    """Return what is wrong with a joint's velocity, as far as its motion shows it."""
     reason = disagreement(series.stamp, series.position, series.velocity)
     at_rest = np.ptp(series.position) < STILL
     if not reason and at_rest and abs(float(series.velocity.mean())) > AT_REST:
@@ -257,47 +261,47 @@ def velocity_finding(name: str, series: JointSeries) -> Finding | None:
     return _fail(
         "joint velocity",
         f"{name}: {reason}",
-        "have the driver publish rad and rad/s, of one sign",
+        "have the driver publish rad and rad/s, with the same sign",
     )
 
 
 def check_quality(ends: Ends) -> Finding:
-    """Every end of a topic would be connected to the controller node."""
+    """Check that every end of a topic would connect to the controller node."""
     if ends.incompatible:
         return _fail(
             "quality of service",
             "; ".join(ends.incompatible),
-            "change it at that end: the node reads at best effort and commands reliably",
+            "change it at that end: the node reads best effort and commands reliably",
         )
-    return Finding("quality of service", Level.OK, "every end fits the controller node's")
+    return Finding("quality of service", Level.OK, "every end matches the controller node's")
 
 
 def check_commanders(ends: Ends) -> Finding:
-    """Nobody commands the robot yet."""
+    """Check that nobody commands the robot yet."""
     if ends.commanders:
         return _fail(
             "commanders",
             f"joint_command is published by {', '.join(ends.commanders)}",
-            "end it: two would pull at one robot (a killed node is seen for some 20 s)",
+            "stop it: two nodes would fight over one robot (a killed one stays visible for some 20 s)",
         )
     return Finding("commanders", Level.OK, "nobody publishes joint_command yet")
 
 
 def check_receivers(ends: Ends) -> Finding:
-    """Somebody takes the commands."""
+    """Check that somebody takes the commands."""
     receivers = ends.receivers
     if not receivers:
         return _fail(
             "receiver",
             "nobody subscribes to joint_command",
-            "start the driver, in this ROS domain; remap its topic (--joint-command)",
+            "start the driver in this ROS domain, or name its topic (--joint-command)",
         )
     if len(receivers) > 1:
         return Finding(
             "receiver",
             Level.WARN,
             f"joint_command is taken by {', '.join(receivers)}",
-            "see that one of them drives the motors and the others only listen",
+            "make sure that one of them drives the motors and the others only listen",
         )
     return Finding("receiver", Level.OK, f"{receivers[0]} takes joint_command")
 
@@ -309,10 +313,12 @@ def _fail(check: str, detail: str, fix: str) -> Finding:
 def _silent(topic: str, publishers: Sequence[str]) -> Finding:
     if publishers:
         return _fail(
-            topic, f"nothing arrives from {', '.join(publishers)}", "see that the driver publishes"
+            topic,
+            f"nothing arrives from {', '.join(publishers)}",
+            "check that the driver publishes",
         )
     return _fail(
-        topic, "nobody publishes it", "start the driver, in this ROS domain; or name its topic"
+        topic, "nobody publishes it", "start the driver in this ROS domain, or name its topic"
     )
 
 
@@ -326,11 +332,11 @@ def _rate(topic: str, times: FloatArray, needs: Needs, heard: Heard, whose: str)
         return _fail(
             topic,
             f"quiet for {gap * 1e3:.0f} ms{whose}; {needs.sensor_timeout * 1e3:.0f} ms damp the robot",
-            "see why the driver pauses",
+            "find out why the driver pauses",
         )
     if part < ENOUGH:
         level = Level.FAIL if part < TOO_LITTLE else Level.WARN
-        return Finding(topic, level, said, "have the driver publish at the rule's rate at least")
+        return Finding(topic, level, said, "have the driver publish at least at the rule's rate")
     return Finding(topic, Level.OK, f"{said}; longest pause {gap * 1e3:.0f} ms")
 
 
@@ -351,5 +357,5 @@ def _why_outside(value: float, lower: float, upper: float) -> str:
     if lower - AT_THE_STOP <= value * DEGREE <= upper + AT_THE_STOP and abs(value) > math.pi:
         return "it would fit in degrees: have the driver publish rad"
     if lower - AT_THE_STOP <= -value <= upper + AT_THE_STOP:
-        return "it would fit with the other sign: see the driver's sign, and its order of names"
-    return "see the driver's zero, gear ratio and order of names"
+        return "it would fit with the other sign: check the driver's sign and order of names"
+    return "check the driver's zero, gear ratio and order of names"

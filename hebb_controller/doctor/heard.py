@@ -96,13 +96,13 @@ class ImuMessage:
 
 @dataclass(frozen=True)
 class Ends:
-    """Who is at the ends of the topics, by the full names of nodes.
+    """The nodes at the ends of the topics, by their full names.
 
     Attributes:
         joint_states, imu: publish the sensors.
         commanders: publish joint_command.
         receivers: subscribe to joint_command.
-        incompatible: sentences about ends that would not be connected to the controller node.
+        incompatible: sentences about ends that would not connect to the controller node.
     """
 
     joint_states: tuple[str, ...] = ()
@@ -124,12 +124,12 @@ class Heard:
 
 
 def same_joints(publishers: Sequence[str], names: Collection[Sequence[str]]) -> str:
-    """Return that several nodes publish the same joints, or an empty string.
+    """Return a complaint if several nodes publish the same joints, or an empty string.
 
     Args:
-        publishers: full names of the nodes that publish joint_states; the same name is the same node, one
-            that was started again perhaps.
-        names: the different lists of joints that its messages have.
+        publishers: full names of the nodes that publish joint_states; the same name is the same node,
+            perhaps restarted.
+        names: the distinct lists of joints that its messages have.
     """
     nodes = sorted(set(publishers))
     if len(nodes) < 2:
@@ -140,13 +140,13 @@ def same_joints(publishers: Sequence[str], names: Collection[Sequence[str]]) -> 
     if twice:
         return f"{who} publish the same joints ({', '.join(twice)})"
     if len(names) < len(nodes):
-        return f"{who} publish the same joints, unless one of them says nothing"
+        return f"{who} publish the same joints, unless one of them is silent"
     return ""
 
 
 @dataclass(frozen=True)
 class JointSeries:
-    """What was heard of one joint: arrays of one length, in the order of arrival.
+    """What was heard of one joint: arrays of equal length, in the order of arrival.
 
     Attributes:
         received, stamp: s.

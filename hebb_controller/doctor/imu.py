@@ -13,8 +13,8 @@ from ..rotation import Quaternion, inverse, multiply, projected_gravity, quatern
 from .agreement import MOVED, disagreement, turns
 from .heard import Finding, ImuMessage, Level
 
-UNIT = 0.02  # of the squared norm of a quaternion, as safety tests it
-LEANING = 0.2  # rad from the vertical that is worth a look in a robot that should be upright
+UNIT = 0.02  # tolerance of the squared norm of a quaternion, as in safety
+LEANING = 0.2  # rad from the vertical that calls for a warning in a robot that should be upright
 AT_REST = 0.05  # rad/s, beyond a gyro's usual bias
 TURNING = 0.5  # rad/s, beyond any bias
 AXES = ("x", "y", "z")
@@ -36,7 +36,7 @@ def in_body(message: ImuMessage, mounting: Quaternion) -> ImuMessage:
 
 
 def check_orientation(messages: Sequence[ImuMessage]) -> Finding | None:
-    """Orientations are there, and unit quaternions."""
+    """Check that orientations are present, and unit quaternions."""
     if not messages:
         return None
     absent = {field for message in messages for field in message.absent}
@@ -60,11 +60,11 @@ def check_orientation(messages: Sequence[ImuMessage]) -> Finding | None:
 
 
 def check_gravity(messages: Sequence[ImuMessage], max_tilt: float) -> Finding | None:
-    """The body's z axis points up, as it should in a robot that stands or hangs upright.
+    """Check that the body's z axis points up, as it should in a robot that stands or hangs upright.
 
     Args:
         messages: of a resting body.
-        max_tilt: beyond which the robot is damped, rad.
+        max_tilt: tilt beyond which the robot is damped, rad.
     """
     quaternions = _usable(messages)
     if quaternions is None:
@@ -87,19 +87,19 @@ def check_gravity(messages: Sequence[ImuMessage], max_tilt: float) -> Finding | 
             "gravity",
             Level.WARN,
             f"upright, but the acceleration points {apart:.2f} rad away from up",
-            "see that both are in the body's frame; at rest it reads +9.81 upwards (REP 145)",
+            "check that both are in the body's frame; at rest the latter reads +9.81 upwards (REP 145)",
         )
     return Finding("gravity", Level.OK, f"upright, tilted by {tilt:.2f} rad")
 
 
 def check_angular_velocity(messages: Sequence[ImuMessage]) -> Finding | None:
-    """The gyro reads next to nothing at rest; if the body was turned, it reads that turn."""
+    """Check that the gyro reads next to nothing at rest, or the turn if the body was turned."""
     quaternions = _usable(messages)
     if quaternions is None:
         return None
     rate = np.array([message.angular_velocity for message in messages])
     if not np.isfinite(rate).all():
-        return Finding("angular velocity", Level.FAIL, "it is not finite", "see the IMU's driver")
+        return Finding("angular velocity", Level.FAIL, "it is not finite", "check the IMU's driver")
     time, turned = np.array([m.at.stamp for m in messages]), turns(quaternions)
     for axis, name in enumerate(AXES):
         if reason := disagreement(time, turned[:, axis], rate[:, axis]):
@@ -107,15 +107,15 @@ def check_angular_velocity(messages: Sequence[ImuMessage]) -> Finding | None:
                 "angular velocity",
                 Level.FAIL,
                 f"the body was turned about its {name} axis, but {reason}",
-                "have the driver publish rad/s in the body's frame, as the orientation",
+                "have the driver publish rad/s in the body's frame, like the orientation",
             )
     if (turned.std(axis=0) > MOVED).any():
-        return Finding("angular velocity", Level.OK, "the body was turned, as it says")
+        return Finding("angular velocity", Level.OK, "agrees with the turn of the body")
     size = float(np.linalg.norm(rate.mean(axis=0)))
     said = f"{size:.3f} rad/s at rest"
     if size > AT_REST:
         level = Level.FAIL if size > TURNING else Level.WARN
-        fix = "calibrate the gyro at rest; see that the driver publishes rad/s"
+        fix = "calibrate the gyro at rest; check that the driver publishes rad/s"
         return Finding("angular velocity", level, said, fix)
     return Finding("angular velocity", Level.OK, said)
 
@@ -125,7 +125,7 @@ def _quaternions(messages: Sequence[ImuMessage]) -> FloatArray:
 
 
 def _usable(messages: Sequence[ImuMessage]) -> FloatArray | None:
-    """Return the (n, 4) orientations, if they are some."""
+    """Return the (n, 4) orientations, or None if they are not usable."""
     finding = check_orientation(messages)
     return None if finding is None or finding.level is Level.FAIL else _quaternions(messages)
 

@@ -1,7 +1,7 @@
-"""Moves one joint after the other, gently, and judges each: a function of readings and time.
+"""Moves one joint after another, gently, and judges each: a function of readings and time.
 
-Every target goes through the robot's own safety, under a rate limit that is much lower than the robot's.
-Whatever is unexpected ends it: from then on every command is DAMP.
+Every target goes through the robot's own safety, with a much lower rate limit than the robot's. Anything
+unexpected ends it: from then on every command is DAMP.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ PERIOD = 0.02  # s between two commands
 SETTLE = 1.0  # s of holding before the first joint moves
 RISE = 1.0  # s from the held position to the amplitude, and back
 STAY = 0.5  # s at the amplitude, and again between two joints
-MAX_RATE = 0.5  # rad/s, of any target; a move needs half a pi amplitudes a second
+MAX_RATE = 0.5  # rad/s, of any target; a move needs π/2 amplitudes a second
 
-SAGGED = 0.3  # rad that a joint may give way when the robot begins to hold
+SAGGED = 0.3  # rad that a joint may yield when the robot begins to hold
 TURNED = 0.2  # rad by which the body may tilt meanwhile
-OTHERS = 0.5  # part of the amplitude by which another joint may move
-BACKWARDS = 0.3  # part of the amplitude that a joint may move the wrong way
+OTHERS = 0.5  # fraction of the amplitude by which another joint may move
+BACKWARDS = 0.3  # fraction of the amplitude that a joint may move the wrong way
 BEYOND = 1.5  # times the amplitude that a joint may move
-RIGHT = (0.5, 1.3)  # parts of what was asked that are about right
-NOTHING = 0.2  # part of what was asked that is no move
+RIGHT = (0.5, 1.3)  # fractions of what was asked that are about right
+NOTHING = 0.2  # fraction of what was asked that does not count as a move
 
 
 @dataclass
@@ -50,10 +50,10 @@ class Moves:
 
     Args:
         robot: its limits hold.
-        joints: indices of those that are to move, in this order.
+        joints: indices of the joints to move, in this order.
         amplitude: how far, rad; less where a joint's range is small.
-        tell: is told each finding when it is made.
-        announce: is told what moves next.
+        tell: called with each finding when it is made.
+        announce: called with what moves next.
 
     Attributes:
         windows: joint -> when its move began and ended, s.
@@ -107,7 +107,7 @@ class Moves:
         return Command(Mode.POSITION, self._last, self._robot.kp, self._robot.kd, report)
 
     def abort(self, reason: str, fix: str) -> None:
-        """End it: whatever follows is DAMP."""
+        """End it: from now on every command is DAMP."""
         if not self.done:
             self.done = True
             self._tell(Finding("move", Level.FAIL, f"{reason}; damped", fix))
@@ -123,8 +123,8 @@ class Moves:
             if sag.max() > SAGGED:
                 name = self._robot.joint_names[int(sag.argmax())]
                 self.abort(
-                    f"{name} moved by {sag.max():.2f} rad when it was to hold",
-                    "see its sign, its gains, and that the driver takes targets in rad",
+                    f"{name} moved by {sag.max():.2f} rad instead of holding",
+                    "check its sign, its gains, and that the driver takes targets in rad",
                 )
         else:
             self._next(first, reading, now)
@@ -152,8 +152,8 @@ class Moves:
         other = int(others.argmax())
         if others[other] > OTHERS * size:
             self.abort(
-                f"{name} was to move, and {names[other]} moved by {moved[other]:+.2f} rad",
-                "see the order of names in the driver, and the motors' cables",
+                f"{name} should move, but {names[other]} moved by {moved[other]:+.2f} rad",
+                "check the order of names in the driver, and the motors' cables",
             )
         elif own < -BACKWARDS * size:
             self.abort(
@@ -162,8 +162,8 @@ class Moves:
             )
         elif own > BEYOND * size:
             self.abort(
-                f"{name} moved by {own:.2f} rad where {size:.2f} was asked",
-                "see units and gear ratio in the driver",
+                f"{name} moved by {own:.2f} rad where {size:.2f} was commanded",
+                "check units and gear ratio in the driver",
             )
         elif now - move.begin > RISE + STAY and not move.judged:
             move.judged = True
@@ -174,19 +174,19 @@ class Moves:
 
     def _judge(self, name: str, own: float, size: float) -> None:
         part = own / size
-        said = f"{name} moved by {own:.3f} of {size:.3f} rad, by itself, in its direction"
+        said = f"{name} moved by {own:.3f} of {size:.3f} rad, alone, in the right direction"
         if part < NOTHING:
             said = f"{name} did not move: {own:.3f} of {size:.3f} rad"
-            level, fix = Level.FAIL, "see that its motor is on, gets the target, and is free"
+            level, fix = Level.FAIL, "check that its motor is on, gets the target, and is free"
         elif not RIGHT[0] <= part <= RIGHT[1]:
-            level, fix = Level.WARN, "see its gains, its load, and what it rubs against"
+            level, fix = Level.WARN, "check its gains, its load, and what it rubs against"
         else:
             level, fix = Level.OK, ""
         self._tell(Finding("move", level, said, fix))
 
 
 def _shape(since: float) -> float:
-    """Return how much of the amplitude is asked for, this long after the beginning: there and back."""
+    """Return the fraction of the amplitude to command ``since`` s after the start: there and back."""
     if since <= RISE + STAY:
         return 0.5 - 0.5 * math.cos(math.pi * min(since / RISE, 1.0))
     return 0.5 + 0.5 * math.cos(math.pi * min((since - RISE - STAY) / RISE, 1.0))

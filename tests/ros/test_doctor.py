@@ -152,7 +152,7 @@ FAULTS = {
     "an unknown name": (
         lambda r: {"names": ["FR_abad", *r.joint_names[1:]]},
         "joint names",
-        "lacks FR_hip_joint; it has also: FR_abad",
+        "lacks FR_hip_joint; it also has: FR_abad",
     ),
     "degrees": (lambda _: {"scale": 180 / np.pi}, "joint position", "fit in degrees"),
     "half rate": (lambda _: {"rate": 25.0}, "joint_states", "the rule ticks at 50 Hz"),
@@ -189,7 +189,7 @@ def test_motors_that_are_exchanged_are_found_as_they_move(spec, robot, patient):
     with Driver(robot, wiring=exchanged) as driver:
         said = doctor(spec, *patient, "--move", "--yes")
         assert said.exit_code == 1
-        assert "FR_hip_joint was to move, and FL_hip_joint moved" in said.failed["move"]
+        assert "FR_hip_joint should move, but FL_hip_joint moved" in said.failed["move"]
         assert driver.damped
 
 

@@ -120,9 +120,9 @@ def test_joints_may_come_spread_over_messages():
 
 
 NAMES = {
-    "missing": (["knee", "thigh"], Level.FAIL, "lacks hip; it has also: thigh"),
+    "missing": (["knee", "thigh"], Level.FAIL, "lacks hip; it also has: thigh"),
     "twice": (["knee", "hip", "hip"], Level.FAIL, "named twice in one message: hip"),
-    "extra": (["knee", "hip", "gripper"], Level.WARN, "passed over: gripper"),
+    "extra": (["knee", "hip", "gripper"], Level.WARN, "ignored: gripper"),
 }
 
 
@@ -174,7 +174,7 @@ STAMPS = {
         lambda at: WALL + at.received - (0.5 if at.received > 1 else 0.0),
         "jump back, by 0.480 s",
     ),
-    "slow": (lambda at: WALL + 0.5 * at.received, "run 0.50 times as fast as time"),
+    "slow": (lambda at: WALL + 0.5 * at.received, "run 0.50 times as fast as real time"),
 }
 
 
@@ -373,7 +373,7 @@ ENDS_AMISS = {
         {"joint_states": ("/driver", "/gui")},
         "publishers",
         Level.FAIL,
-        "/driver and /gui publish the same joints, unless one of them says nothing",
+        "/driver and /gui publish the same joints, unless one of them is silent",
     ),
     "two imus": ({"imu": ("/imu", "/ekf")}, "publishers", Level.FAIL, "imu/data: /ekf and /imu"),
     "quality": ({"incompatible": ("/x no",)}, "quality of service", Level.FAIL, "/x no"),
@@ -393,7 +393,7 @@ ENDS_AMISS = {
         (
             ("/b", "/a"),
             [("hip",)],
-            "/a and /b publish the same joints, unless one of them says nothing",
+            "/a and /b publish the same joints, unless one of them is silent",
         ),
     ],
 )

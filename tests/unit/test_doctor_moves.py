@@ -102,10 +102,10 @@ def gain(factor):
 
 
 AMISS = {
-    "swapped": (lambda t: START + (t - START)[::-1], "knee was to move, and hip moved"),
+    "swapped": (lambda t: START + (t - START)[::-1], "knee should move, but hip moved"),
     "reversed": (gain(-1.0), "knee moves the wrong way"),
     "in degrees": (gain(57.3), "knee moved by"),
-    "jumps when held": (lambda t: t + 0.4, "moved by 0.40 rad when it was to hold"),
+    "jumps when held": (lambda t: t + 0.4, "moved by 0.40 rad instead of holding"),
 }
 
 
