@@ -147,8 +147,7 @@ def run_scenario(
         "rule_file": str(rule),
         **(controller or {}),
     }
-    if unknown := parameters.check_names(driven):
-        raise HebbError(f"controller: unknown parameter '{unknown[0]}'.")
+    parameters.check_names(driven)
     kept = Path(tempfile.mkdtemp(prefix="run_", dir=logs))
     with sim_loop(given, driven, logs=kept, domain_id=own_domain()) as loop:
         heard = _Listener(loop)

@@ -54,8 +54,8 @@ class Condition:
     def changes(self, period: float) -> dict[int, tuple[tuple[Damage, ...], bool]]:
         """Return tick -> (all damages in force from then on, whether any is not background).
 
-        Damages are listed in the order in which they began. A duration is rounded to whole ticks,
-        at least one, wherever between two ticks it begins.
+        Damages are listed in the order in which they began. Times are rounded to whole ticks, halves
+        up; whatever has a duration is in force for at least one.
 
         Args:
             period: tick period, s.
@@ -63,9 +63,10 @@ class Condition:
         spans: list[tuple[int, float, tuple[Damage, ...]]] = []
         for spell in (Spell(self.damages, self.onset, self.healed), *self.spells):
             if spell.damages:
-                start, ticks = round(spell.onset / period), (spell.healed - spell.onset) / period
-                lasts = max(1, round(ticks)) if math.isfinite(ticks) else math.inf
-                spans.append((start, start + lasts, spell.damages))
+                start, stop = _tick(spell.onset, period), math.inf
+                if math.isfinite(spell.healed):
+                    stop = max(_tick(spell.healed, period), start + 1)
+                spans.append((start, stop, spell.damages))
         spans.sort(key=lambda span: span[0])
         changes = {}
         for tick in sorted({0, *(int(t) for span in spans for t in span[:2] if t < math.inf)}):
@@ -73,3 +74,9 @@ class Condition:
             in_force = self.background + tuple(damage for some in active for damage in some)
             changes[tick] = in_force, bool(active)
         return changes
+
+
+def _tick(time: float, period: float) -> int:
+    # All halves go the same way, also those that a division misses: what lasts for ten ticks does so
+    # wherever it begins.
+    return math.floor(time / period + 0.5 + 1e-9)

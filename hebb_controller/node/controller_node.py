@@ -70,9 +70,9 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self._following = False
         self._plasticity = "plastic"  # as last logged, like the swap below
         self._rolled_back = 0
-        given = self._parameter_overrides  # rclpy silently drops undeclared ones
-        if unknown := parameters.check_names(given):
-            self.get_logger().warning(f"unknown parameters, ignored: {', '.join(unknown)}")
+        parameters.check_names(
+            self._parameter_overrides
+        )  # rclpy ignores those that nobody declares
         parameters.declare(self)
         for name in parameters.PARAMETERS:
             if reason := parameters.refusal(name, self.get_parameter(name).value):

@@ -29,6 +29,8 @@ _OR = {
     "trained that way",
 }
 
+LATELY = 3.0  # s for which a list of joint names counts as being published
+
 
 def nanoseconds(stamp: Time) -> int:
     """Return a stamp as nanoseconds."""
@@ -62,9 +64,6 @@ def joint_command(command: Command, robot: RobotSpec, stamp: int) -> JointState:
 class ReadingAssembler:
     """Assembles readings from the messages of the topics.
 
-    Attributes:
-        names: distinct lists of joint names that joint_states messages had.
-
     Args:
         robot: gives the joints, in the order of the vectors.
         paired: make each reading from messages with one stamp, use each message once, and judge the age
@@ -77,7 +76,7 @@ class ReadingAssembler:
         self._robot = robot
         self._paired = paired
         self._index = {name: i for i, name in enumerate(robot.joint_names)}
-        self.names: set[tuple[str, ...]] = set()
+        self._lists: dict[tuple[str, ...], float] = {}  # of joints -> when last heard, s
         self._names: list[str] = []
         self._order: list[tuple[int, int]] = []
         self._position = np.zeros(n)
@@ -106,7 +105,9 @@ class ReadingAssembler:
         if names != self._names:
             self._order = self._match(names)
             self._names = names
-            self.names = {*self.names, tuple(names)}  # another thread may be reading the old one
+            lately = self.names(received)
+            self._lists = {known: when for known, when in self._lists.items() if known in lately}
+        self._lists[tuple(names)] = received
         if not self._order:  # none of them is the robot's
             return None
         measured = self._robot.velocity_cutoff is None
@@ -156,6 +157,10 @@ class ReadingAssembler:
     def velocity_complaint(self, now: float) -> str:
         """Return a complaint if no velocity is commanded at ``now`` (s, steady), or an empty string."""
         return self._velocity_command.complaint(self._clock(now))
+
+    def names(self, now: float) -> set[tuple[str, ...]]:
+        """Return the different lists of joints that joint_states had lately, at steady time ``now``, s."""
+        return {names for names, heard in self._lists.copy().items() if now - heard < LATELY}
 
     def quiet(self, now: float, limit: float) -> str:
         """Return what was not heard within ``limit`` s before ``now``, or an empty string."""

@@ -101,7 +101,7 @@ class Drive:
         )
         callbacks = InputCallbacks(
             reading=self._thread.offer,
-            estop=lambda pressed: self._post(lambda loop: self._switch(loop, pressed=pressed)),
+            estop=lambda: self._post(self._press),
             heartbeat=lambda now: self._post(lambda loop: loop.guard.heartbeat(now)),
             incompatible=self._suspect,
             noticed=noticed,
@@ -320,10 +320,9 @@ class Drive:
         self._output.begin()
         loop.start(time.monotonic())
 
-    def _switch(self, loop: ControlLoop, *, pressed: bool) -> None:
-        loop.guard.press(time.monotonic(), pressed=pressed)
-        if pressed:
-            self._damp(loop, "estop was published")
+    def _press(self, loop: ControlLoop) -> None:
+        loop.guard.press(time.monotonic())
+        self._damp(loop, "estop was published")
 
     def _damp(self, loop: ControlLoop, reason: str) -> bool:
         command = loop.damp(reason)

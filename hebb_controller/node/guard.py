@@ -58,16 +58,16 @@ class Guard:
 
     def begin(self, stamp: int) -> None:
         """Treat the sensors as changing from this stamp on, ns."""
-        self._moved[:] = stamp
+        self._moved = np.full_like(self._moved, stamp)
         self._last = None
 
     def heartbeat(self, now: float) -> None:
         """Note that the dead-man's switch was heard at this steady time, s."""
         self._last_heartbeat = now
 
-    def press(self, now: float, *, pressed: bool) -> None:
-        """Take the state published on ``estop`` at this steady time, s."""
-        self._estop = now if pressed else -np.inf
+    def press(self, now: float) -> None:
+        """Note that an e-stop was published at this steady time, s."""
+        self._estop = now
 
     def estopped(self, now: float) -> bool:
         """Return whether the topic ``estop`` keeps the robot from moving at this steady time, s."""
@@ -105,6 +105,11 @@ class Guard:
         report = self.check(sample, now)
         if report.tripped:
             return report
+        unstamped = [source.topic for source in sample.sources if not source.stamp]
+        if len(unstamped) == 1 and sample.stamp:  # not a simulator's clock that begins at 0
+            return LimitReport(
+                Limit.STALE, f"{unstamped[0]} has no stamps: have its driver set them"
+            )
         robot, position = self._robot, sample.reading.joint_position
         beyond = np.maximum(robot.lower - position, position - robot.upper)
         worst = int(beyond.argmax())
@@ -150,8 +155,8 @@ class Guard:
         if step < 0:
             return LimitReport(Limit.STALE, f"the stamps jumped back by {-step:.3f} s")
         for old, new in zip(before.sources, sample.sources, strict=False):
-            if new.stamp < old.stamp:
-                back = (old.stamp - new.stamp) * 1e-9
+            back = (old.stamp - new.stamp) * 1e-9
+            if back > self._settings.sensor_timeout:  # less is a clock that is being synchronised
                 return LimitReport(
                     Limit.STALE, f"the stamps of {new.topic} jumped back by {back:.3f} s"
                 )
@@ -170,14 +175,19 @@ class Guard:
         if self._last is not None and self._frozen in _changes(self._last, sample.reading):
             self._frozen = ""
 
-    def stamp_stall(self, now: float) -> str:
-        """Return a complaint if the readings have repeated one stamp for too long, or an empty string."""
+    def stamp_stall(self, now: float, *, alone: bool = False) -> str:
+        """Return a complaint if the readings have repeated one stamp for too long, or an empty string.
+
+        Args:
+            now: steady time, s.
+            alone: whether it is in order if all topics do, as those of a paused simulator.
+        """
         limit = self._settings.frozen_timeout
         if not limit or self._settings.lock_step:
             return ""
         still = {topic: now - since for topic, (_, since) in self._advanced.items()}
         topics = [topic for topic, seconds in still.items() if seconds > limit]
-        if not topics:
+        if not topics or (alone and len(topics) == len(still)):
             return ""
         of = "" if len(topics) == len(still) else f" of {' and '.join(topics)}"
         return f"the stamps{of} have stood still for {max(still.values()):.2f} s"
@@ -192,10 +202,11 @@ class Guard:
         reading, before = sample.reading, self._last
         self._last = reading
         if before is None:
-            self._moved[:] = sample.stamp
+            self._moved = np.full_like(self._moved, sample.stamp)
             self._changed = dict.fromkeys(SENSORS, sample.stamp)
             return NOTHING_ACTED
-        self._moved[reading.joint_position != before.joint_position] = sample.stamp
+        same = reading.joint_position == before.joint_position
+        self._moved = np.where(same, self._moved, sample.stamp)
         self._changed |= dict.fromkeys(_changes(before, reading), sample.stamp)
         limit = self._settings.frozen_timeout
         for sensors, since in self._changed.items():

@@ -17,7 +17,7 @@ from std_msgs.msg import Bool, Empty
 from ..doctor.heard import same_joints
 from ..errors import MessageError
 from ..robot import RobotSpec
-from . import conversions
+from . import conversions, graph
 from .qos import sensor_qos
 from .sensor_thread import SensorThread, Topic
 from .values import Loaded, Sample
@@ -31,14 +31,14 @@ class InputCallbacks(NamedTuple):
 
     Attributes:
         reading: with a complete reading.
-        estop: with what ``estop`` says: whether the robot has to stop.
+        estop: when ``estop`` is published as true.
         heartbeat: with the steady time of a ``heartbeat``, s.
         incompatible: with a topic whose publisher offers insufficient quality of service.
         noticed: when there is news for the diagnostics.
     """
 
     reading: Callable[[Sample], None]
-    estop: Callable[[bool], object]
+    estop: Callable[[], object]
     heartbeat: Callable[[float], object]
     incompatible: Callable[[str], None]
     noticed: Callable[[], None]
@@ -111,13 +111,15 @@ class Inputs:
 
     def strangers(self) -> tuple[str, ...]:
         """Return what is wrong with the publishers: a wrong type, or two for the same values."""
-        publishers = self._thread.publishers
         found = [
-            f"not heard because of its type: {text}" for text in self._thread.of_another_type()
+            f"not heard because of its type: {text}"
+            for topic, kind in self._thread.types.copy().items()
+            for text in graph.of_another_type(self._node, topic, kind)
         ]
-        if shared := same_joints(publishers("joint_states"), self._assembler.names):
+        drivers = graph.publishers(self._node, "joint_states")
+        if shared := same_joints(drivers, self._assembler.names(time.monotonic())):
             found.append(f"joint_states: {shared}")
-        if len(imus := set(publishers("imu/data"))) > 1:
+        if len(imus := set(graph.publishers(self._node, "imu/data"))) > 1:
             found.append(f"imu/data: {' and '.join(sorted(imus))} publish it")
         return tuple(found)
 
@@ -126,7 +128,8 @@ class Inputs:
         self._thread.close()
 
     def _on_estop(self, message: Bool) -> None:
-        self._callbacks.estop(message.data)
+        if message.data:
+            self._callbacks.estop()
 
     def _on_heartbeat(self, message: Empty) -> None:
         self._callbacks.heartbeat(time.monotonic())

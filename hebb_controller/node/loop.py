@@ -24,7 +24,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..controller import Controller
+from ..controller import MOVE_RATE, Controller
 from ..plasticity import RULE_KINDS
 from ..robot import RobotSpec
 from ..runtime.base import State
@@ -237,6 +237,9 @@ class ControlLoop:
             starting = phase is Phase.TO_DEFAULT_POSE and self._ramp is None
             check = self.guard.check_start if starting else self.guard.check
             report = check(sample, now)
+            if phase is Phase.TO_DEFAULT_POSE and not report.tripped:
+                stalled = self.guard.stamp_stall(now, alone=True)
+                report = LimitReport(Limit.STALE, stalled) if stalled else report
         if not report.tripped and phase is Phase.RUN:
             report = self.guard.check_motion(sample, now)
         if report.tripped:
@@ -307,9 +310,14 @@ class ControlLoop:
             self._ramp = PoseRamp(position, self.robot.default, sample.stamp, max_step=step)
             controller.reset(self._rng(), position)
             self.supervisor.begin()  # the network about to run has learned nothing yet
+        before = controller.last_position
         command = controller.move_to(self._ramp.at(sample.stamp), sample.reading, reference)
-        come = self._ramp.done and not self.guard.joints_off_target(sample, self.robot.default)
-        if come and not command.limits.tripped:
+        # Lost ticks leave the targets behind the ramp; those of a limp leg may never arrive.
+        half_step = 0.5 * MOVE_RATE * controller.interface.period
+        away = np.abs(controller.last_position - self.robot.default) > half_step
+        under_way = (away & (np.abs(controller.last_position - before) > half_step)).any()
+        off_target = self.guard.joints_off_target(sample, self.robot.default)
+        if self._ramp.done and not (under_way or off_target or command.limits.tripped):
             self._begin_run(sample.stamp)
         return command
 

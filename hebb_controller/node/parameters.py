@@ -17,7 +17,6 @@ from .succession import SwapSettings
 from .supervisor import SupervisorSettings
 from .values import LoopSettings, Value
 
-CLOSE = 0.8  # similarity of two names, 0 to 1, from which one is probably a typo of the other
 ROS_OWN = ("use_sim_time", "qos_overrides.", "start_type_description_service")
 
 
@@ -327,18 +326,21 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
     return message
 
 
-def check_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the parameters given to the node that it does not know, such as those meant for all nodes.
+def check_names(names: Iterable[str]) -> None:
+    """Check that every parameter given to the node is one of its own, or of ROS.
 
     Raises:
-        ParameterError: one of them looks like a misspelt one of the node's own: an ignored limit is
-            worse than a node that does not start.
+        ParameterError: one is not: a limit that nobody checks is worse than a node that does not start.
     """
-    unknown = [name for name in names if name not in PARAMETERS and not name.startswith(ROS_OWN)]
-    for name in unknown:
-        for meant in difflib.get_close_matches(name, PARAMETERS, n=1, cutoff=CLOSE):
-            raise ParameterError(f"unknown parameter '{name}'. Did you mean {meant}?")
-    return tuple(unknown)
+    for name in names:
+        if name in PARAMETERS or name.startswith(ROS_OWN):
+            continue
+        near = difflib.get_close_matches(name.casefold(), PARAMETERS, n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise ParameterError(
+            f"unknown parameter '{name}'.{meant} What is for other nodes belongs under their names in a "
+            f"parameter file, not under /**."
+        )
 
 
 def refusal(name: str, value: Value) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from . import graph
+from .graph import type_name
 
 
 class Topic(NamedTuple):
@@ -55,7 +54,7 @@ class SensorThread:
         )
         self.name = self._node.get_fully_qualified_name()
         self._incompatible = incompatible
-        self._types: dict[str, str] = {}  # of the messages, by topic
+        self.types: dict[str, str] = {}
         for topic_name, topic in topics.items():
             self.subscribe(topic_name, topic)
         self._closing = False
@@ -66,22 +65,13 @@ class SensorThread:
 
     def subscribe(self, name: str, topic: Topic) -> None:
         """Take the messages of one more topic."""
-        self._types[name] = graph.type_name(topic.kind)
+        self.types[name] = type_name(topic.kind)
         events = SubscriptionEventCallbacks(
             incompatible_qos=functools.partial(_told, self._incompatible, name)
         )
         self._node.create_subscription(
             topic.kind, name, topic.take, topic.qos, event_callbacks=events
         )
-
-    def publishers(self, name: str) -> tuple[str, ...]:
-        """Return the full names of the nodes that publish on a topic."""
-        return graph.publishers(self._node, name)
-
-    def of_another_type(self) -> tuple[str, ...]:
-        """Return topic, publisher and type for each publisher whose messages have another type."""
-        found = (graph.of_another_type(self._node, *item) for item in self._types.copy().items())
-        return tuple(itertools.chain.from_iterable(found))
 
     def close(self) -> None:
         """Stop taking messages."""

@@ -19,7 +19,7 @@ from ..robot import FloatArray
 from ..runtime.base import State
 from .controls import Freeze, Intervened, Intervention, Keep, Lesion, Put, second_layer
 from .metrics import RECOVERY_WINDOW, STANDS, final_speed, speed_between
-from .suite import Contender, Share, shares
+from .suite import FEWEST, Contender, Share, shares
 from .task import C, Evaluate
 
 LATER = 3.0  # s after the damage, by when weights have adapted if they ever will
@@ -158,11 +158,11 @@ BASE: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % bootstrap interval."""
+    """A number with its 95 % bootstrap interval; None where the sample does not say how wide it is."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -251,4 +251,7 @@ def _share(pairs: Sequence[FloatArray], rng: np.random.Generator) -> Estimate | 
     ours, base = np.mean([p.mean(axis=0) for p in there], axis=0)
     if base < STANDS:
         return None
-    return Estimate(float(ours / base), *ratio_interval(pairs, rng, least=STANDS))
+    walking = sum(int((p[:, 1] > 0.0).sum()) for p in there)
+    known = walking >= FEWEST
+    low, high = ratio_interval(pairs, rng, least=STANDS) if known else (None, None)
+    return Estimate(float(ours / base), low, high)

@@ -149,16 +149,18 @@ def percentile_interval(samples: FloatArray) -> tuple[float, float]:
 
 def ratio_interval(
     seeds: Sequence[FloatArray], rng: np.random.Generator, *, least: float
-) -> tuple[float, float]:
+) -> tuple[float, float] | tuple[None, None]:
     """Return the bootstrap interval of a ratio of means.
 
     Args:
         seeds: (episodes, 2) numerator and denominator per training seed, as in
             :func:`bootstrap_means`.
         rng: source of randomness.
-        least: denominator below which there is no ratio; such resamples are left out. The
-            denominator of the whole sample must not be below it.
+        least: denominator below which there is no ratio. Where that happens to more resamples than an
+            interval leaves out at one end, there is no interval.
     """
     means = bootstrap_means(seeds, rng)
-    means = means[means[:, 1] >= least]
-    return percentile_interval(means[:, 0] / means[:, 1])
+    there = means[:, 1] >= least
+    if there.mean() < 0.5 * (1.0 + CONFIDENCE):
+        return None, None
+    return percentile_interval(means[there, 0] / means[there, 1])

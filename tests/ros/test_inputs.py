@@ -266,7 +266,6 @@ def test_nothing_starts_while_an_estop_is_being_published(rig):
     assert "not started: estop " in made.controller.output()
     assert not made.commands.items
     pressed.cancel()
-    button.publish(Bool(data=False))
     while not made.operator.change_state(CONTROL, "activate"):
         time.sleep(0.2)
     made.running()

@@ -131,6 +131,17 @@ def test_the_joints_of_somebody_else_do_not_disturb_a_pair(robot):
     assert (sample.stamp, sample.reading.received) == (STAMP, 1.0)
 
 
+def test_lists_of_joints_that_nobody_publishes_any_more_are_forgotten(robot):
+    assembler = ReadingAssembler(robot, paired=False)
+    both = [*robot.joint_names], [*robot.joint_names[:6]]
+    for names, received in zip(both, (1.0, 2.0), strict=True):
+        zeros = [0.0] * len(names)
+        message = JointState(name=names, position=zeros, velocity=zeros)
+        assembler.add_joint_states(message, received)
+    assert assembler.names(2.0) == {*map(tuple, both)}
+    assert assembler.names(4.5) == {tuple(both[1])}
+
+
 def test_what_is_quiet_is_named_and_counted_joint_by_joint(robot):
     assembler = ReadingAssembler(robot, paired=False)
     assert assembler.quiet(0.0, 0.125) == "joint_states and imu/data"

@@ -151,6 +151,7 @@ def test_the_simulated_robot_looks_like_a_real_one_and_tells_what_a_real_one_can
         (CONTROLLER, {"tick_source": "sun"}, "Known: timer, sensor"),
         (CONTROLLER, {"sensor_timeout": 1}, "sensor_timeout"),
         (CONTROLLER, {"heartbeat_timeot": 0.5}, "Did you mean heartbeat_timeout?"),
+        (CONTROLLER, {"DRY_RUN": True}, "unknown parameter 'DRY_RUN'. Did you mean dry_run?"),
         (SIMULATOR, {"damage": "FR:eaten"}, "kind 'eaten' is unknown"),
         (SIMULATOR, {"real_time_factor": -1.0}, "real_time_factor is -1.0"),
     ],

@@ -131,6 +131,20 @@ def test_a_joint_a_little_outside_its_range_is_led_back_at_the_speed_of_the_way(
     assert steps.max() <= 0.02 + 1e-9
 
 
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_however_many_readings_are_lost_a_run_begins_in_the_default_pose(robot, every):
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    position = robot.default.copy()
+    position[1] += 1.2
+    while driven.phase is Phase.TO_DEFAULT_POSE:
+        driven.stamp += (every - 1) * 20 * MS
+        before = position
+        position = driven.step(joint_position=before).position
+        assert np.abs(position - before).max() <= 0.02 + 1e-9
+    np.testing.assert_allclose(position, robot.default, atol=0.02)
+
+
 def test_the_network_does_not_tick_on_the_way_to_the_default_pose(robot):
     driven = Driven(robot)
     driven.loop.start(0.0)

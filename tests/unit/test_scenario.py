@@ -245,6 +245,16 @@ def test_a_push_of_ten_ticks_is_one_of_ten_ticks_whenever_it_begins(onset):
     assert stop - start == 10
 
 
+@pytest.mark.parametrize("times", [(0.25, 0.75, 1.25), (1.011, 1.229, 1.45), (0.01, 0.03, 0.05)])
+def test_one_damage_takes_over_from_another_without_a_gap_and_without_overlap(times):
+    first, second = (Damage("FR", kind) for kind in ("limp", "locked"))
+    begin, between, end = times
+    condition = Condition(9.0, (first,), begin, between, spells=(Spell((second,), between, end),))
+    found = [damages for damages, _ in condition.changes(0.02).values() if damages]
+    assert found == [(first,), (second,)]
+    assert len(condition.changes(0.02)) == 4  # none, the one, the other, none
+
+
 def test_damages_stand_in_the_order_in_which_they_begin():
     """The last one holds, and the last is the latest, wherever it stands in the file."""
     icy, rough, wet = (Damage("ground", "friction", value) for value in (0.1, 0.9, 0.4))
