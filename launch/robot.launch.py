@@ -1,4 +1,4 @@
-"""Start the controller beside the drivers of a real robot; it commands nothing unless told to.
+"""Start the controller alongside the drivers of a real robot; it commands nothing unless told to.
 
     ros2 launch hebb_controller robot.launch.py robot:=dog.yaml rule_file:=walk.rule.safetensors
     ros2 launch hebb_controller robot.launch.py robot:=… rule_file:=… dry_run:=false

@@ -115,7 +115,7 @@ class NetworkTopics:
         next_look = 0.0
         try:
             while True:
-                # rclpy's events would tell, too, but a publisher that has one cannot be destroyed
+                # rclpy's events would show it, too, but a publisher that has one cannot be destroyed
                 # safely while an executor runs.
                 if (now := time.monotonic()) >= next_look:
                     next_look = now + LOOK_PERIOD

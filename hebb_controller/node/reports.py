@@ -63,7 +63,7 @@ class Facts:
         quiet: what was not heard within that time.
         refused: why a message was refused recently.
         unfit: why the readings are not usable for control.
-        velocity_complaint: that nobody commands the velocity that the rule needs.
+        velocity_complaint: that the rule needs a velocity, and none is commanded.
         constant: joints with constant readings.
         incompatible: topics, and the nodes that quality of service disconnects from them.
         strangers: what is wrong with the publishers of the inputs.

@@ -12,6 +12,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from toys import PERIOD, toy_reading, toy_robot
 
+from hebb_controller.errors import ShapeError
 from hebb_controller.safety import Safety, damp_command
 from hebb_controller.signals import TRIPS, Limit, LimitReport, Mode
 
@@ -47,6 +48,13 @@ def test_one_value_that_is_not_finite_in_any_place_trips(robot, safety, field, v
         detail = f"a sensor value is not finite: {field}{joint}"
         assert report == LimitReport(Limit.FINITE, detail)
         assert report.tripped
+
+
+@pytest.mark.parametrize("field", ARRAYS)
+def test_a_reading_of_another_shape_is_refused_with_both_shapes(robot, safety, field):
+    longer = np.append(getattr(toy_reading(robot), field), 0.0)
+    with pytest.raises(ShapeError, match=rf"robot 'toy' have shapes .*, here .*\({len(longer)},\)"):
+        safety.check(toy_reading(robot, **{field: longer}), 0.0)
 
 
 @pytest.mark.parametrize("stamp", [math.nan, math.inf, -math.inf, 1e300])
