@@ -208,7 +208,8 @@ def scrambled(rule: Rule, how: str, rng: np.random.Generator) -> Rule:
     """
     if how not in ("random", "shuffled") or rule.header.kind == "static":
         raise HebbError(
-            f"'{how}' of a {rule.header.kind} rule: use random or shuffled, of a plastic rule."
+            f"'{how}' cannot scramble a {rule.header.kind} rule. "
+            f"Use random or shuffled, on a plastic rule."
         )
 
     def anew(name: str, tensor: Array) -> Array:

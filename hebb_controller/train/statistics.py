@@ -16,7 +16,7 @@ from ..robot import FloatArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-DEALS = 20_000  # at most so many permutations of the training seeds are tried
+DEALS = 20_000  # most permutations of the training seeds to try
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
