@@ -1,8 +1,8 @@
-"""How long a tick takes, beside yardsticks that ran in the same minute on the same machine.
+"""Time a tick against yardsticks that ran in the same minute on the same machine.
 
-The yardsticks are the plain numpy expression, one compiled loop, and copying as many bytes as a tick
-must move at least. Contestants take turns in short bursts, so that a busy machine slows all alike
-while each still finds its own numbers in the cache; the first tick of a burst is not counted.
+The yardsticks are the plain numpy expression, one compiled loop, and copying the bytes that a tick
+must move at minimum. Contestants take turns in short bursts, so that a busy machine slows all alike
+yet each still finds its own data in the cache; the first tick of a burst is not counted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BENCH_SIZES = (28, 128, 64, 8)  # the published quadruped network
 GRID: tuple[tuple[int, ...], ...] = (
     *((28, width, width // 2, 8) for width in (8, 16, 32, 64, 128, 256)),
     (28, 512, 128, 8),
-    (28, 256, 320, 7),  # 456,640 coefficients, as the largest published network has: 648-128-64-3
+    (28, 256, 320, 7),  # 456,640 coefficients, like the largest published network, 648-128-64-3
 )
 BURST = 16  # ticks in a row
 BYTES_PER_SYNAPSE = 36  # of the numpy runtime: four coefficients, weight, four buffers
@@ -40,18 +40,18 @@ CONTESTANTS = MappingProxyType(
     {
         "numpy": "NumpyRuntime",
         "onnx": "OnnxRuntime, one thread",
-        "plain": "the formula as it stands, in numpy, with temporaries",
+        "plain": "the formula as written, in numpy, with temporaries",
         "compiled": "one fused loop over the synapses, compiled by numba for this processor: float32, "
-        "η folded in, fast-math limited to reassociation and contraction (what BLAS does, too)",
+        "η folded in, fast-math limited to reassociation and contraction (as BLAS does)",
         "copy": "np.copyto of 12 bytes a synapse: 12 read and 12 written, as a tick must read four "
         "coefficients and a weight and write the weight",
     }
 )
-"""Who takes part -> what it is."""
+"""Contestant -> what it is."""
 
 
 class Network(Protocol):
-    """What is measured."""
+    """A network to be timed."""
 
     def step(self, observation: Array) -> Array:
         """Return the action and change the weights."""
@@ -60,7 +60,7 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of a tick, µs."""
+    """Durations of a tick, µs."""
 
     p50_us: float
     p99_us: float
@@ -74,7 +74,7 @@ class NetTimings:
     Attributes:
         layer_sizes: neurons per layer.
         synapses: number of weights.
-        coefficients: numbers in the rule, five a synapse.
+        coefficients: numbers in the rule, five per synapse.
         cache: the smallest cache that holds what the numpy runtime touches in a tick.
         times: a key of ``CONTESTANTS`` -> times; None where an extra is not installed.
     """
@@ -86,13 +86,13 @@ class NetTimings:
     times: dict[str, Timing | None]
 
     def ratio(self, one: str, other: str) -> float | None:
-        """Return the quotient of two medians, or None where one is absent."""
+        """Return the ratio of two medians, or None if either is absent."""
         a, b = self.times[one], self.times[other]
         return a.p50_us / b.p50_us if a and b else None
 
 
 class PlainNetwork:
-    """The same network written as the formula stands, with temporaries: the yardstick."""
+    """The same network as the formula is written, with temporaries: the yardstick."""
 
     def __init__(self, rule: Rule, weights: Sequence[Array]) -> None:
         self._layers = rule.layers
@@ -111,7 +111,7 @@ class PlainNetwork:
 
 
 class CompiledNetwork:
-    """The same network as one loop that touches every synapse once: what a compiler makes of it.
+    """The same network as one compiled pass over the synapses.
 
     Raises:
         MissingExtraError: numba is not installed.
@@ -137,7 +137,7 @@ class CompiledNetwork:
         return self._activation[-self._sizes[-1] :].copy()
 
 
-def fused_tick(  # noqa: PLR0917 - numba compiles positions
+def fused_tick(  # noqa: PLR0917 - numba takes positional arguments only
     sizes: npt.NDArray[np.int64],
     weights: Array,
     a: Array,
@@ -146,12 +146,12 @@ def fused_tick(  # noqa: PLR0917 - numba compiles positions
     d: Array,
     activation: Array,
 ) -> None:
-    """Run one tick in place, row by row: a neuron's sum, its tanh, then the change of its weights.
+    """Run one tick in place, row by row: a neuron's sum, its tanh, then its weight changes.
 
     Args:
         sizes: neurons per layer.
-        weights: (n_synapses,), layers one after the other, row-major.
-        a: (n_synapses,) as ``weights``, η folded in; so are b, c, d.
+        weights: (n_synapses,), layer by layer, row-major.
+        a: (n_synapses,) laid out like ``weights``, η folded in; likewise b, c, d.
         activation: (n_neurons,), the observation first.
     """
     start, synapse = 0, 0
@@ -173,12 +173,12 @@ def fused_tick(  # noqa: PLR0917 - numba compiles positions
 
 
 class Copy:
-    """Moves as many bytes as a tick of a network with so many synapses."""
+    """Moves as many bytes as a tick of a network with this many synapses."""
 
     def __init__(self, synapses: int) -> None:
         size = 3 * synapses
-        # Half a page apart, modulo pages: where loads and stores agree in the lower 12 bits of their
-        # addresses, processors take them for dependent and copying may take three times as long.
+        # Half a page apart, modulo the page size: a load and a store whose addresses share the lower
+        # 12 bits look dependent to the processor, and copying may take three times as long.
         gap = (512 - size) % 1024
         both = np.zeros(2 * size + gap, dtype=np.float32)
         self._source, self._target = both[:size], both[size + gap :]
@@ -190,7 +190,7 @@ class Copy:
 
 
 def contestants(rule: Rule, rng: np.random.Generator) -> dict[str, Network]:
-    """Return everyone of ``CONTESTANTS`` at the same start, but whose extra is not installed."""
+    """Return all ``CONTESTANTS`` from the same start, except those whose extra is not installed."""
     network = NumpyRuntime(rule)
     network.reset(rng)
     found: dict[str, Network] = {
@@ -210,11 +210,11 @@ def contestants(rule: Rule, rng: np.random.Generator) -> dict[str, Network]:
 
 
 def time_net(sizes: Sequence[int], ticks: int) -> NetTimings:
-    """Return the times of everyone on one network, ABCD+eta with random coefficients.
+    """Return every contestant's times on one network, ABCD+eta with random coefficients.
 
     Args:
         sizes: neurons per layer.
-        ticks: counted ticks of each.
+        ticks: ticks counted per contestant.
     """
     rng = np.random.default_rng(0)
     rule = bench_rule(rng, sizes)
@@ -239,7 +239,7 @@ def time_net(sizes: Sequence[int], ticks: int) -> NetTimings:
 
 
 def growth(ticks: int) -> int:
-    """Return the bytes by which memory grew over so many ticks of the numpy runtime."""
+    """Return how many bytes memory grew by over this many ticks of the numpy runtime."""
     rng = np.random.default_rng(0)
     network = NumpyRuntime(bench_rule(rng))
     network.reset(rng)
@@ -256,7 +256,7 @@ def growth(ticks: int) -> int:
 
 
 def cache_holding(n_bytes: int) -> str:
-    """Return the name of the smallest cache of this processor that holds so much, or ``memory``."""
+    """Return the smallest cache of this processor that holds this many bytes, or ``memory``."""
     caches = {}
     for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         kind, level, size = (
@@ -268,9 +268,9 @@ def cache_holding(n_bytes: int) -> str:
 
 
 def regimes(rows: Sequence[NetTimings]) -> dict[str, tuple[float, float]]:
-    """Return per cache the smallest and largest time per synapse of the numpy runtime, ns.
+    """Return the numpy runtime's smallest and largest time per synapse for each cache, ns.
 
-    The fixed cost of a tick, some twenty calls of numpy whatever the size, is taken off first: it is
+    The fixed cost of a tick, some twenty numpy calls whatever the size, is subtracted first; it is
     estimated as the time of the smallest network, which is left out.
     """
     smallest = min(rows, key=lambda row: row.synapses)
@@ -284,11 +284,11 @@ def regimes(rows: Sequence[NetTimings]) -> dict[str, tuple[float, float]]:
 
 
 def bench_rule(rng: np.random.Generator, sizes: Sequence[int] = BENCH_SIZES) -> Rule:
-    """Return a random ABCD+eta rule for a made-up robot with a joint per output.
+    """Return a random ABCD+eta rule for a made-up robot with one joint per output.
 
     Args:
         rng: draws the coefficients.
-        sizes: neurons per layer; the first three times the last and 4 or 7 more.
+        sizes: neurons per layer; the first must be three times the last, plus 4 or 7.
     """
     names = ["joint_position", "joint_velocity", "tracking_error", "heading", "clock"]
     if sizes[0] != 3 * sizes[-1] + 4:

@@ -17,8 +17,8 @@ ACTUATORS = ("pd",)
 class JointContract:
     """What a rule was trained to expect of one joint: SI units, radians.
 
-    ``default`` is the action's zero, ``action_scale`` what an action of 1 adds to it; the rest are
-    the gains and limits that held in training.
+    ``default`` is the target of a zero action, ``action_scale`` what an action of 1 adds to it; the
+    rest are the gains and limits that applied in training.
     """
 
     name: str
@@ -34,15 +34,15 @@ class JointContract:
 
 @dataclass(frozen=True)
 class Contract:
-    """Everything about the robot that a rule was trained under.
+    """Everything a rule was trained to expect of its robot.
 
     Attributes:
         robot: name of the robot.
         actuator: how a target becomes torque; ``pd`` is clip(kp(q* − q) − kd·q̇, ±torque).
         latency_ticks: ticks between a reading and the command computed from it.
         channels: the observation.
-        joints: in the order of the vectors.
-        velocity_cutoff: of the low-pass by which joint velocities were estimated, Hz; None where they
+        joints: one entry per joint, in vector order.
+        velocity_cutoff: cutoff of the low-pass that estimated joint velocities, Hz; None if they
             were measured.
     """
 
@@ -58,8 +58,9 @@ def check_contract(contract: Contract, robot: RobotSpec, *, where: str = "rule")
     """Check that a rule with this contract may drive a robot.
 
     Raises:
-        ContractError: joints, gains, default pose, actuator or the source of joint velocities differ, or the rule was
-            trained beyond a limit of the robot; the message names the first disagreement.
+        ContractError: joints, gains, default pose, actuator or the source of joint velocities
+            differ, or the rule was trained beyond a limit of the robot; the message names the first
+            mismatch.
     """
     names = tuple(joint.name for joint in contract.joints)
     if names != robot.joint_names:
@@ -70,7 +71,7 @@ def check_contract(contract: Contract, robot: RobotSpec, *, where: str = "rule")
             if missing
             else f"the rule does not know {', '.join(extra)}"
             if extra
-            else "the order of the joints differs"
+            else "the joints are in another order"
         )
         raise ContractError(
             f"{where}: trained for robot '{contract.robot}' ({len(names)} joints), "
@@ -84,12 +85,12 @@ def check_contract(contract: Contract, robot: RobotSpec, *, where: str = "rule")
             if not math.isclose(trained, has, rel_tol=1e-6):
                 raise ContractError(
                     f"{place}: trained with {field} {trained:g}, robot '{robot.name}' has {has:g}. "
-                    f"Retrain, or mend the robot spec."
+                    f"Retrain, or correct the robot spec."
                 )
         if not abs(joint.default - robot.default[i]) <= 1e-6:
             raise ContractError(
                 f"{place}: trained with default {joint.default:g} rad, robot '{robot.name}' has "
-                f"{robot.default[i]:g}. Retrain for this stand, or mend the robot spec."
+                f"{robot.default[i]:g}. Retrain for this pose, or correct the robot spec."
             )
         for field, sign in (("lower", -1), ("upper", 1), ("torque", 1), ("max_target_rate", 1)):
             trained, has = float(getattr(joint, field)), float(getattr(robot, field)[i])
@@ -104,7 +105,7 @@ def check_contract(contract: Contract, robot: RobotSpec, *, where: str = "rule")
         raise ContractError(
             f"{where}: trained with joint velocities {_source(contract.velocity_cutoff)}, those of "
             f"robot '{robot.name}' are {_source(robot.velocity_cutoff)}. "
-            f"Retrain, or mend joint_velocity in the robot spec."
+            f"Retrain, or correct joint_velocity in the robot spec."
         )
 
 

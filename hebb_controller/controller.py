@@ -17,7 +17,7 @@ from .safety import Safety
 from .signals import Command, Mode, SensorReading
 
 MOVE_RATE = 1.0
-"""rad/s: no joint is led to a pose faster than that, whatever its own limit."""
+"""rad/s: no joint moves to a pose faster than this, whatever its own limit."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Interface:
     """How a network is wired to a robot.
 
     Attributes:
-        observer: makes its observations.
+        observer: builds the network's observations.
         default: (n,) position of a zero action, rad.
         action_scale: (n,) what an action of 1 adds to it, rad.
-        period: time between two ticks, s.
+        period: time between ticks, s.
     """
 
     observer: Observer
@@ -41,7 +41,7 @@ class Controller:
     """Drives one robot with one runtime.
 
     Args:
-        robot: the robot; its limits hold.
+        robot: the robot, whose limits apply.
         interface: how the network is wired to it.
         runtime: the network.
     """
@@ -74,7 +74,7 @@ class Controller:
         Args:
             rng: draws the initial weights.
             position: (n,) position targets in force, rad; None for the default pose.
-            turn: from the robot's heading at the start to the one to keep, rad.
+            turn: angle from the robot's heading at the start to the heading to keep, rad.
         """
         self.interface.observer.reset(turn=turn)
         self.runtime.reset(rng)
@@ -91,10 +91,10 @@ class Controller:
         Args:
             reading: what was measured.
             now: time on the clock of ``reading.received``, s.
-            blend: (n,) targets of whoever drove before, rad, and the share, 0 to 1, that the network's
-                own have beside them; None for all of it.
+            blend: (n,) targets of the previous controller, rad, and the weight, 0 to 1, of the
+                network's own; None for the network's alone.
 
-        A reading that trips a safety stage does not reach the network and leaves its state alone.
+        A reading that trips a safety stage never reaches the network and leaves its state unchanged.
 
         Raises:
             ShapeError: an array of the reading has another shape than the robot's.
@@ -109,10 +109,10 @@ class Controller:
         return self._bounded(self._safety, target, reading)
 
     def act(self, reading: SensorReading, last_position: FloatArray) -> FloatArray:
-        """Return the (n,) targets that the network wants, rad, after one tick of it: not yet bounded.
+        """Run the network for one tick and return its (n,) targets, rad, not yet bounded.
 
         Args:
-            reading: what was measured; it has passed the safety stages.
+            reading: what was measured; it must have passed the safety stages.
             last_position: (n,) position targets in force, rad.
         """
         self.last_observation = self.interface.observer.observe(reading, last_position)
@@ -120,7 +120,7 @@ class Controller:
         return self.interface.default + self.interface.action_scale * self.last_action
 
     def move_to(self, target: FloatArray, reading: SensorReading, now: float) -> Command:
-        """Return the command towards a pose, without the network and at ``MOVE_RATE`` at most.
+        """Return the command towards a pose, at ``MOVE_RATE`` at most and without the network.
 
         Args:
             target: (n,) positions to reach, rad.
@@ -136,7 +136,7 @@ class Controller:
         position, report = safety.bound(target, self._last_position, reading.joint_position)
         if report.tripped:
             return self._safety.safe_command(self._last_position, report)
-        position.setflags(write=False)  # it is also where the rate limit starts from
+        position.setflags(write=False)  # the next rate limit starts from it
         self._last_position = position
         return Command(Mode.POSITION, position, self.robot.kp, self.robot.kd, report)
 

@@ -1,4 +1,4 @@
-"""The stability envelope: how far a rule's weights go, whatever they see."""
+"""The stability envelope: how far a rule's weights go, whatever the input."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from .plasticity import Array
 from .rule import Envelope, LayerEnvelope, Rule
 from .runtime.numpy_runtime import NumpyRuntime
 
-HORIZONS = 10  # runs are that many times as long as an episode of training
+HORIZONS = 10  # a run is this many times as long as a training episode
 SATURATED = 0.99  # |activation| above which a neuron counts as saturated
 SATURATION_WINDOW = 1.0  # s
-# Decay and every normalisation hold the weights, since activations are within ±1 and observations
-# within their clips. Where there is neither, weights diverge whose mean norm in the last quarter of a run is larger by this factor than in the
-# second quarter: linear growth makes 2.3 of it, growth by the square root of time 1.5.
+# Decay or any normalisation bounds the weights, since activations stay within ±1 and observations
+# within their clips. Without either, weights diverge if their mean norm in the last quarter of a run
+# exceeds that in the second by this factor: linear growth gives 2.3, growth with the square root of
+# time 1.5.
 GROWTH = 1.25
 
 
 def stability_envelope(
     rule: Rule, observations: Array | Sequence[Array], *, horizon: int, rng: np.random.Generator
 ) -> Envelope:
-    """Return the bounds that held while the network saw recorded, noisy and adversarial observations.
+    """Return the bounds that held under recorded, noisy and adversarial observations.
 
     Args:
         rule: a plastic rule.
         observations: recorded in an episode, (n_observation,) per tick; repeated as often as needed.
-        horizon: ticks of an episode of training.
+        horizon: ticks in a training episode.
         rng: draws weights and noise.
 
     Raises:
-        RuleFileError: in some run the weights stop being finite, or keep growing; it says in which.
+        RuleFileError: the weights stop being finite or keep growing in some run; the message names it.
     """
     ticks = HORIZONS * horizon
     runs = [
@@ -47,7 +48,7 @@ def stability_envelope(
 def _inputs(
     rule: Rule, observations: Array | Sequence[Array], ticks: int, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """Return what each run sees, (ticks, n_observation): the worst that the clips let through."""
+    """Return the observations of each run, (ticks, n_observation), as extreme as the clips allow."""
     recorded = np.resize(np.array(observations, dtype=np.float32), (ticks, len(observations[0])))
     size = recorded.shape[1]
     contract = rule.header.contract
@@ -60,9 +61,9 @@ def _inputs(
         "recorded observations": recorded,
         "noisy observations": np.clip(noisy, -limit, limit),
         "silence": np.zeros_like(recorded),
-        "extremes that stay": np.broadcast_to(limit * signs[0], recorded.shape),
-        "extremes that change every second": limit * signs[blocks],
-        "extremes that change every tick": limit * signs,
+        "constant extremes": np.broadcast_to(limit * signs[0], recorded.shape),
+        "extremes flipping every second": limit * signs[blocks],
+        "extremes flipping every tick": limit * signs,
     }
 
 
@@ -74,7 +75,7 @@ def _run(rule: Rule, name: str, observations: Array, rng: np.random.Generator) -
     layers = range(len(runtime.layers))
     saturation = np.zeros(len(layers))
     history = np.zeros((len(observations), len(layers), 3))
-    with np.errstate(all="ignore"):  # looked at below
+    with np.errstate(all="ignore"):  # checked below
         for tick, observation in enumerate(observations):
             runtime.step(observation)
             share = [np.mean(np.abs(post) > SATURATED) for post in runtime.activations[1:]]

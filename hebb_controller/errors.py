@@ -7,21 +7,20 @@ that a caller would expect::
     ├── RobotSpecError (ValueError)      a robot spec is unreadable, incomplete or inconsistent
     ├── RuleFileError (ValueError)       a rule file is unreadable, malformed or not finite
     ├── RecordingError (ValueError)      a recording is unreadable, or cannot be written or replayed
-    ├── SignatureError (ValueError)      a file that has to be signed is not, or not by a trusted key
-    ├── ContractError (ValueError)       a rule and a robot do not belong together
-    ├── ShapeError (ValueError)          an array disagrees with the sizes that were declared
-    ├── DamageError (ValueError)         an unknown damage, or one that the robot cannot have
-    ├── ScenarioError (ValueError)       a scenario file is unreadable, incomplete or wrong somewhere
-    ├── MessageError (ValueError)        a message of a robot or simulator cannot be used
-    ├── ParameterError (ValueError)      a node's parameter has a value that it cannot have (now)
+    ├── SignatureError (ValueError)      a required signature is missing, or not by a trusted key
+    ├── ContractError (ValueError)       a rule does not fit a robot
+    ├── ShapeError (ValueError)          an array disagrees with the declared sizes
+    ├── DamageError (ValueError)         a damage is unknown, or impossible on the robot
+    ├── ScenarioError (ValueError)       a scenario file is unreadable, incomplete or invalid
+    ├── MessageError (ValueError)        a message from a robot or simulator is unusable
+    ├── ParameterError (ValueError)      a node parameter's value is not allowed (now)
     ├── TrainingError (ValueError)       unusable training options or an unusable checkpoint
-    ├── ShareError (FileNotFoundError)   a file that ships with the package is not where it should be
+    ├── ShareError (FileNotFoundError)   a file that ships with the package is missing
     └── MissingExtraError (ImportError)  an optional dependency is not installed
 
-``node`` has some more for what fails or takes too long while it runs, each beside the code that raises
-it.
+``node`` defines more for failures and timeouts at run time, each next to the code that raises it.
 
-A message says what is wrong, where, and how to mend it.
+A message says what is wrong, where, and how to fix it.
 """
 
 
@@ -34,15 +33,15 @@ class RobotSpecError(HebbError, ValueError):
 
 
 class RuleFileError(HebbError, ValueError):
-    """A rule file is unreadable, malformed or holds numbers that are not finite."""
+    """A rule file is unreadable, malformed or holds non-finite numbers."""
 
 
 class RecordingError(HebbError, ValueError):
-    """A recording is unreadable, of another network, or cannot be written."""
+    """A recording is unreadable, from another network, or cannot be written."""
 
 
 class SignatureError(HebbError, ValueError):
-    """A file is not signed by a key that is trusted, or a key cannot be used."""
+    """A file is not signed by a trusted key, or a key cannot be used."""
 
 
 class ContractError(HebbError, ValueError):
@@ -50,23 +49,23 @@ class ContractError(HebbError, ValueError):
 
 
 class ShapeError(HebbError, ValueError):
-    """An array disagrees with the sizes that were declared."""
+    """An array disagrees with the declared sizes."""
 
 
 class DamageError(HebbError, ValueError):
-    """An unknown damage, or one that this robot cannot have."""
+    """A damage is unknown, or impossible on this robot."""
 
 
 class ScenarioError(HebbError, ValueError):
-    """A scenario file is unreadable, incomplete or wrong somewhere; the message names the line."""
+    """A scenario file is unreadable, incomplete or invalid; the message names the line."""
 
 
 class MessageError(HebbError, ValueError):
-    """A message of a robot or a simulator cannot be used: wrong lengths, or a value is absent."""
+    """A message from a robot or simulator is unusable: wrong lengths, or a missing value."""
 
 
 class ParameterError(HebbError, ValueError):
-    """A parameter of a node has, or was to be given, a value that it cannot have, or not now."""
+    """A node parameter has, or was to be set to, a value that is not allowed, or not now."""
 
 
 class TrainingError(HebbError, ValueError):
@@ -74,7 +73,7 @@ class TrainingError(HebbError, ValueError):
 
 
 class ShareError(HebbError, FileNotFoundError):
-    """A file that ships with the package is not where it should be."""
+    """A file that ships with the package is missing."""
 
 
 class MissingExtraError(HebbError, ImportError):
@@ -82,7 +81,7 @@ class MissingExtraError(HebbError, ImportError):
 
     Args:
         package: the distribution that could not be imported.
-        extra: the extra of this project that brings it.
+        extra: the extra of this project that provides it.
     """
 
     def __init__(self, package: str, extra: str) -> None:

@@ -10,15 +10,15 @@ from .errors import HebbError
 
 
 def read_bounded(path: Path, limit: int | None, refused: type[HebbError]) -> bytes:
-    """Return the bytes of a file; of a larger one the first ``limit + 1``, so that it shows.
+    """Return the bytes of a file, but no more than ``limit + 1``, which shows that it is too large.
 
     Args:
-        path: of the file.
-        limit: bytes; None for no limit.
+        path: the file.
+        limit: maximum size, bytes; None for no limit.
         refused: the error to raise.
 
     Raises:
-        HebbError: of the class ``refused``: it is missing, unreadable, or not a regular file.
+        HebbError: of class ``refused``; the file is missing, unreadable, or not a regular file.
     """
     try:
         if path.exists() and not path.is_file():  # a directory, or a pipe that would never end
@@ -32,13 +32,13 @@ def read_bounded(path: Path, limit: int | None, refused: type[HebbError]) -> byt
 
 
 def write_atomically(path: Path, data: bytes, *, alone: bool = False) -> None:
-    """Write a file that appears whole or not at all; one that was there stays until then.
+    """Write a file that appears whole or not at all; an existing one stays until then.
 
     Args:
-        path: of the file.
+        path: the file.
         data: its bytes.
-        alone: whether no other process can be writing it. Then all use one temporary name, so that
-            processes that are killed leave no more than one behind.
+        alone: whether no other process can be writing it. If so, the temporary name is fixed, so
+            that killed processes leave at most one such file behind.
 
     Raises:
         OSError: it cannot be written.

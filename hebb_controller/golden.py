@@ -1,4 +1,4 @@
-"""Golden vectors: a stretch of a run that every implementation has to repeat, tick by tick."""
+"""Golden vectors: a stretch of a run that every implementation must repeat, tick by tick."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MAX_BYTES = 4 * 1024 * 1024
 def record_golden(
     runtime: Runtime, observations: Array | Sequence[Array], rng: np.random.Generator
 ) -> Golden:
-    """Return the first ticks of a run: up to 32, fewer where a network is large.
+    """Return the first ticks of a run: up to 32, fewer for a large network.
 
     Args:
-        runtime: is reset first.
+        runtime: the runtime, which is reset first.
         observations: what it sees, (n_observation,) per tick.
         rng: draws the initial weights.
     """
@@ -47,8 +47,8 @@ def compare_golden(rule: Rule, runtime: Runtime) -> None:
     """Check that a runtime repeats the golden vectors of its rule, each tick from the recorded state.
 
     Raises:
-        RuleFileError: the rule has none, or the runtime gives something else at some tick; it names the
-            tick, the tensor, and the number.
+        RuleFileError: the rule has none, or the runtime differs at some tick; the message names the
+            tick, the tensor and the element.
     """
     golden = rule.golden
     if golden is None:
@@ -64,15 +64,15 @@ def compare_golden(rule: Rule, runtime: Runtime) -> None:
         if rule.header.update.trace_window > 1 and RULE_KINDS[rule.header.kind].tensors:
             found["trace"], recorded["trace"] = after["trace"], golden.trace[tick + 1]
         for name, values in found.items():
-            # either may be away from the exact value by the bound; NaN is not within it
+            # either may be off the exact value by the bound; NaN is never within it
             allowed = 2.0 * getattr(bounds, name).bound
             off = np.abs(np.asarray(values, dtype=np.float64) - recorded[name])
             wrong = np.flatnonzero(~(off <= allowed))
             if wrong.size:
                 i = int(wrong[0])
                 raise RuleFileError(
-                    f"golden tick {tick}: {name}[{i}] is {values[i]:.9g}, recorded is "
-                    f"{recorded[name][i]:.9g}; rounding explains {allowed[i]:.2g}."
+                    f"golden tick {tick}: {name}[{i}] is {values[i]:.9g}, recorded as "
+                    f"{recorded[name][i]:.9g}; rounding explains at most {allowed[i]:.2g}."
                 )
 
 

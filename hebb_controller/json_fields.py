@@ -1,6 +1,4 @@
-"""JSON documents turned into dataclasses, field by field: what is missing, unknown or of another type
-is refused by its name.
-"""
+"""JSON documents decoded into dataclasses; missing, unknown and mistyped fields are named."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ from typing import TypeAlias, TypeVar
 
 from .errors import HebbError, RuleFileError
 
-MAX_STRING = 200  # characters of a name
-MAX_DIGITS = 40  # of a whole number
+MAX_STRING = 200  # characters in a name
+MAX_DIGITS = 40  # in a whole number
 MAX_NUMBER = 1e9  # its square is still a float32
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -27,14 +25,14 @@ def parse_json(text: bytes, where: str) -> Json:
     """Return a parsed JSON document.
 
     Raises:
-        RuleFileError: it is not JSON, a key stands twice, or it nests too deeply.
+        RuleFileError: it is not JSON, repeats a key, or nests too deeply.
     """
 
     def no_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
         keys = dict(pairs)
         if len(keys) != len(pairs):
             twice = next(k for k, n in Counter(k for k, _ in pairs).items() if n > 1)
-            raise RuleFileError(f"{where}: header: {twice[:40]!r} stands twice.")
+            raise RuleFileError(f"{where}: header: duplicate key {twice[:40]!r}.")
         return keys
 
     def no_constant(name: str) -> Json:
@@ -47,11 +45,11 @@ def parse_json(text: bytes, where: str) -> Json:
     except HebbError:
         raise
     except (ValueError, RecursionError) as error:
-        raise RuleFileError(f"{where}: header is not readable as JSON: {error}.") from error
+        raise RuleFileError(f"{where}: header is not valid JSON: {error}.") from error
     return parsed
 
 
-_hints = functools.cache(typing.get_type_hints)  # it is asked for every tensor and joint
+_hints = functools.cache(typing.get_type_hints)  # called for every tensor and joint
 
 
 def decode(wanted: type[T], node: Json, where: str, field: str = "header") -> T:
@@ -59,14 +57,14 @@ def decode(wanted: type[T], node: Json, where: str, field: str = "header") -> T:
 
     Args:
         wanted: the dataclass; its fields are of type float, int, str, ``tuple[X, ...]``,
-            ``Mapping[str, Json]`` or dataclasses themselves, or one of these ``| None`` where the
+            ``Mapping[str, Json]`` or dataclasses themselves, or one of these ``| None`` if the
             field may be absent.
         node: the JSON value.
-        where: named in errors, with the field.
-        field: where ``node`` stands in the document.
+        where: named in errors, along with the field.
+        field: path of ``node`` in the document.
 
     Raises:
-        RuleFileError: a field is missing, unknown, or of another type.
+        RuleFileError: a field is missing, unknown, or of the wrong type.
     """
     if not isinstance(node, dict):
         raise _wrong(where, field, "an object", node)
@@ -101,32 +99,32 @@ def _value(wanted: object, node: Json, where: str, field: str) -> object:
     if wanted is float:
         if isinstance(node, bool) or not isinstance(node, (int, float)):
             raise _wrong(where, field, "a number", node)
-        if not abs(node) <= MAX_NUMBER:  # nor NaN
+        if not abs(node) <= MAX_NUMBER:  # also refuses NaN
             raise _wrong(where, field, f"a number within ±{MAX_NUMBER:g}", node)
         return float(node)
     if wanted is int:
         if isinstance(node, bool) or not isinstance(node, int):
             raise _wrong(where, field, "a whole number", node)
-        if len(str(node)) > MAX_DIGITS:  # it will stand in a message, too
+        if len(str(node)) > MAX_DIGITS:  # it ends up in a message
             raise _wrong(where, field, f"a whole number of at most {MAX_DIGITS} digits", node)
         return node
     if wanted is str:
         if not isinstance(node, str):
             raise _wrong(where, field, "a string", node)
-        if not node.isprintable() or len(node) > MAX_STRING:  # it will stand in one line of a log
+        if not node.isprintable() or len(node) > MAX_STRING:  # it ends up in a log line
             raise _wrong(where, field, f"printable, at most {MAX_STRING} characters", node)
         return node
     if not isinstance(node, dict):  # Mapping[str, Json]
         raise _wrong(where, field, "an object", node)
     try:
         json.dumps(node, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:  # half of a surrogate pair
-        raise RuleFileError(f"{where}: {field} holds what is no text: {error}.") from error
+    except UnicodeEncodeError as error:  # a lone surrogate
+        raise RuleFileError(f"{where}: {field} contains invalid Unicode: {error}.") from error
     return MappingProxyType(node)
 
 
 def present(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    """Return a dataclass's fields as ``decode`` takes them, those absent that are None.
+    """Return a dataclass's fields as ``decode`` expects them, without those that are None.
 
     For the ``dict_factory`` of :func:`dataclasses.asdict`.
     """

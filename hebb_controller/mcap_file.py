@@ -1,7 +1,7 @@
-"""Recordings as MCAP files: written so that they survive, read as far as they go.
+"""Recordings as MCAP files, written to survive a crash and read as far as they go.
 
-Needs the extra ``record``. What this module writes and what ``ros2 bag record -s mcap`` writes is the
-same container with the same messages.
+Needs the ``record`` extra. This module and ``ros2 bag record -s mcap`` write the same container with
+the same messages.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from mcap_ros2.writer import Writer as Ros2Writer
 from .errors import RecordingError
 from .recording import FRONT, Checkpoint, Labels, Moment, Recording, Tick
 
-MAX_FRONT = 2.0**53  # beyond it, a number in front of a message is no whole number any more
+MAX_FRONT = 2.0**53  # beyond it, a float64 no longer holds every whole number
 
 SUFFIX = ".mcap"
 TOPICS = Labels("observation", "action", "weights")
-NODE = "/controller_node"  # whose topics a recording without ROS is written as
+NODE = "/controller_node"  # a recording made without ROS is written as its topics
 
 SEPARATOR = "=" * 80
 ARRAY_TYPE = "std_msgs/msg/Float64MultiArray"
-# The fields of three messages of std_msgs, for machines without ROS.
+# The definitions of three std_msgs messages, for machines without ROS.
 ARRAY_DEFINITION = f"""MultiArrayLayout layout
 float64[] data
 {SEPARATOR}
@@ -49,28 +49,28 @@ uint32 stride
 
 
 def check_name(path: Path) -> None:
-    """Check that a recording can be written to a path, before there is one to write.
+    """Check that a recording can be written to a path, before there is anything to write.
 
     Raises:
-        RecordingError: its name does not end in .mcap, its directory is missing, or it is there already.
+        RecordingError: its name does not end in .mcap, its directory is missing, or it already exists.
     """
     if path.suffix != SUFFIX:
-        raise RecordingError(f"{path}: the name of a recording ends in {SUFFIX}.")
+        raise RecordingError(f"{path}: the name of a recording must end in {SUFFIX}.")
     if not path.parent.is_dir():
         raise RecordingError(f"{path}: there is no directory {path.parent}.")
     if path.exists():
-        raise RecordingError(f"{path}: is there already. Name another file, or move it away.")
+        raise RecordingError(f"{path}: already exists. Name another file, or move it away.")
 
 
 class McapFile:
-    """A file that is being written; whatever happens, it can be read up to the last :meth:`flush`.
+    """A file being written; whatever happens, it can be read up to the last :meth:`flush`.
 
     Args:
-        path: of the file, which must not be there.
-        keep_free: bytes that stay free on the disk.
+        path: the file, which must not exist.
+        keep_free: bytes to leave free on the disk.
 
     Raises:
-        RecordingError: it cannot be made.
+        RecordingError: it cannot be created.
     """
 
     def __init__(self, path: Path, *, keep_free: int = 0) -> None:
@@ -78,7 +78,7 @@ class McapFile:
         self.path = path
         self._keep_free = keep_free
         if reason := self._too_full():
-            raise RecordingError(f"{path}: not begun: {reason}.")
+            raise RecordingError(f"{path}: not started: {reason}.")
         try:
             self._stream = path.open("xb")
             self._writer = Writer(self._stream)
@@ -90,16 +90,16 @@ class McapFile:
 
     @property
     def size(self) -> int:
-        """Bytes that can be read whatever happens."""
+        """Bytes that can be read, whatever happens."""
         return self._whole
 
     def add_topic(self, topic: str, kind: str, definition: str) -> int:
-        """Return the number under which messages of a topic are written.
+        """Add a topic and return the number under which its messages are written.
 
         Args:
             topic: its name.
-            kind: of its messages, as ``std_msgs/msg/Empty``.
-            definition: text of the message definition, followed by all that it needs.
+            kind: its message type, e.g. ``std_msgs/msg/Empty``.
+            definition: text of the message definition, followed by those it depends on.
         """
         schema = self._writer.register_schema(kind, SchemaEncoding.ROS2, definition.encode())
         return self._writer.register_channel(topic, MessageEncoding.CDR, schema)
@@ -108,12 +108,12 @@ class McapFile:
         """Write a serialized message.
 
         Args:
-            number: of the topic.
-            log_time: when it came, ns.
-            data: CDR.
+            number: of the topic, from :meth:`add_topic`.
+            log_time: time of arrival, ns.
+            data: the message, in CDR.
 
         Raises:
-            RecordingError: it cannot be written; the file is closed then.
+            RecordingError: it cannot be written; the file is then closed.
         """
         try:
             self._writer.add_message(number, log_time, data, publish_time=log_time)
@@ -121,10 +121,10 @@ class McapFile:
             raise self._cut(error) from error
 
     def flush(self) -> None:
-        """Hand everything to the disk.
+        """Write everything through to the disk.
 
         Raises:
-            RecordingError: it cannot be written, or ``keep_free`` is reached; the file is closed then.
+            RecordingError: it cannot be written, or ``keep_free`` is reached; the file is then closed.
         """
         if reason := self._too_full():
             self.close()
@@ -140,7 +140,7 @@ class McapFile:
         """Write the index and close the file.
 
         Raises:
-            RecordingError: there is no room for it; without it the file can still be read.
+            RecordingError: there is no room for the index; the file can still be read without it.
         """
         if self._stream.closed:
             return
@@ -155,24 +155,24 @@ class McapFile:
         free = shutil.disk_usage(self.path.parent).free
         if free >= self._keep_free:
             return ""
-        return f"{free >> 20} MiB are free on its disk, {self._keep_free >> 20} MiB have to stay so"
+        return f"{free >> 20} MiB are free on its disk, {self._keep_free >> 20} MiB must stay free"
 
     def _cut(self, error: OSError) -> RecordingError:
-        """Leave the file as it was when it was flushed last; return what to raise."""
-        # The stream would write what it holds when it is closed, so it is closed unseen.
+        """Leave the file as it was at the last flush and return the error to raise."""
+        # Closing the stream writes what it still holds, so the file is cut back afterwards.
         number = os.dup(self._stream.fileno())
-        with contextlib.suppress(OSError):  # that is why we are here
+        with contextlib.suppress(OSError):  # the disk is still full
             self._stream.close()
         os.ftruncate(number, self._whole)
         os.close(number)
         return RecordingError(
-            f"{self.path}: not written any further: {error.strerror}. What was recorded until then can "
-            f"be read; its index is missing, `mcap recover` makes one."
+            f"{self.path}: recording stopped: {error.strerror}. What was recorded until then can be "
+            f"read, but has no index. Fix: mcap recover"
         )
 
 
 def write_recording(recording: Recording, labels: Labels, path: Path) -> None:
-    """Write a recording, as the topics of a node would have been recorded.
+    """Write a recording as if a node's topics had been recorded.
 
     Raises:
         RecordingError: the path cannot be written.
@@ -200,22 +200,22 @@ def write_recording(recording: Recording, labels: Labels, path: Path) -> None:
 
 
 class _Array(NamedTuple):
-    """A message of one of the three topics."""
+    """A message on one of the three topics."""
 
-    epoch: int  # how often its node was started anew
+    epoch: int  # how often its node was restarted
     moment: Moment
     label: str
     values: np.ndarray[Any, np.dtype[np.float32]]
 
 
 def read_recording(path: Path) -> Recording:
-    """Return what an MCAP file holds of observations, actions and weights, in order.
+    """Return the observations, actions and weights in an MCAP file, in order.
 
-    A file that was cut off is read as far as it goes.
+    A truncated file is read as far as it goes.
 
     Raises:
         RecordingError: the file is missing or not MCAP, does not hold all three topics of one
-            controller, or malformed messages on them.
+            controller, or has malformed messages on them.
     """
     where = str(path)
     kinds: dict[str, list[_Array]] = {}
@@ -240,12 +240,12 @@ def read_recording(path: Path) -> Recording:
 
 
 def messages(path: Path, topics: str, kind: str) -> Iterator[tuple[str, Any]]:
-    """Yield name of the topic and decoded message, in the order of the file.
+    """Yield the topic and the decoded message of each message, in file order.
 
     Args:
-        path: of the file.
-        topics: regular expression that a name must match.
-        kind: of the messages.
+        path: the file.
+        topics: regular expression that topic names must match.
+        kind: message type.
 
     Raises:
         RecordingError: the file is missing, or not MCAP.
@@ -281,20 +281,22 @@ def messages(path: Path, topics: str, kind: str) -> Iterator[tuple[str, Any]]:
     except Exception as error:
         if not begun:
             raise RecordingError(f"{path}: is not an MCAP file.") from error
-        # Cut off, or damaged from here on: what came before is whole.
+        # Truncated, or damaged from here on: what came before is intact.
 
 
 def _array(message: Any, where: str, before: list[_Array] | None) -> _Array:  # noqa: ANN401
     layout, data = message.layout, message.data
     if len(layout.dim) != 1 or layout.data_offset != len(FRONT) or len(data) < len(FRONT):
         raise RecordingError(
-            f"{where}: a message is not laid out as this release writes it: {len(FRONT)} numbers in "
+            f"{where}: a message does not have this release's layout: {len(FRONT)} numbers in "
             f"front of one dimension."
         )
     front = dict(zip(FRONT, data, strict=False))
     numbers = np.array([front[name] for name in FRONT])
     if not np.isfinite(numbers).all() or (numbers < 0).any() or (numbers > MAX_FRONT).any():
-        raise RecordingError(f"{where}: a message has {numbers.tolist()} in front: not possible.")
+        raise RecordingError(
+            f"{where}: a message has impossible numbers in front: {numbers.tolist()}."
+        )
     moment = Moment(
         stamp=int(front["sec"]) * 1_000_000_000 + int(front["nanosec"]),
         tick=int(front["tick"]),

@@ -1,4 +1,4 @@
-"""The forward pass and the distributions from which a network starts."""
+"""The forward pass, and the distributions of initial weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class InitialSpec:
     scale: float
 
     def check(self, where: str) -> None:
-        """Raise RuleFileError if a value makes no sense."""
+        """Raise RuleFileError if a value is invalid."""
         if self.distribution not in DISTRIBUTIONS:
             raise RuleFileError(
                 f"{where}.distribution '{self.distribution}' is unknown. "
@@ -57,7 +57,7 @@ def forward(layers: Sequence[Array], activations: Sequence[Array]) -> None:
     Source: Najarro & Risi 2020; tanh on the output too.
     """
     # BLAS kernels for small matrices may set the "invalid" flag for lanes whose result they discard;
-    # whether the outcome is finite is tested by safety, not by this flag.
+    # safety, not this flag, tests whether the outcome is finite.
     with np.errstate(invalid="ignore"):
         for weights, pre, post in zip(layers, activations, activations[1:], strict=False):
             np.dot(weights, pre, out=post)

@@ -33,14 +33,14 @@ class Channel:
 
 
 class ObservationContext(NamedTuple):
-    """What a channel may look at, besides the reading.
+    """Everything a channel may look at.
 
     Attributes:
         robot: the robot.
         reading: what was measured.
         joint_velocity: (n,) measured or estimated, as the robot spec says, rad/s.
-        last_position: (n,) the position targets applied before this tick, rad.
-        heading_error: yaw from the heading to keep, rad, in [−pi, pi).
+        last_position: (n,) position targets applied before this tick, rad.
+        heading_error: yaw relative to the heading to keep, rad, in [−pi, pi).
         elapsed: time since the start of the run, s.
     """
 
@@ -54,7 +54,7 @@ class ObservationContext(NamedTuple):
 
 @dataclass(frozen=True)
 class _ChannelKind:
-    """How a channel is made; ``mirror``: its signs seen in a mirror, or None for one value a joint."""
+    """How a channel is computed; ``mirror``: its mirrored signs, or None for one value per joint."""
 
     size: Callable[[int], int]
     value: Callable[[ObservationContext], Sequence[float] | FloatArray]
@@ -130,7 +130,7 @@ class Observer:
         """Forget the run: the next reading defines time zero and the heading to keep.
 
         Args:
-            turn: from the robot's heading at that moment to the one to keep, rad.
+            turn: angle from the robot's heading at that moment to the heading to keep, rad.
         """
         self._start = None
         self._turn = turn
@@ -142,7 +142,7 @@ class Observer:
 
         Args:
             reading: what was measured; must be finite and of the robot's shapes, neither of which is
-                checked here: safety comes first.
+                checked here, since safety comes first.
             last_position: (n,) position targets applied before this tick, rad.
         """
         heading = yaw(reading.orientation)
@@ -171,7 +171,7 @@ class Observer:
 
 
 def observation_size(channels: Sequence[Channel], n_joints: int) -> int:
-    """Return the length of the observation that these channels make on n joints.
+    """Return the length of the observation that these channels make for n joints.
 
     Raises:
         ContractError: a channel is unknown or listed twice.
@@ -180,7 +180,7 @@ def observation_size(channels: Sequence[Channel], n_joints: int) -> int:
 
 
 def channel_slices(channels: Sequence[Channel], n_joints: int) -> dict[str, slice]:
-    """Return where each channel stands in the observation.
+    """Return each channel's slice of the observation.
 
     Raises:
         ContractError: a channel is unknown or listed twice.

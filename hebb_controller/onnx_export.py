@@ -1,5 +1,6 @@
-"""A rule as one self-contained ONNX graph: a tick, with observation and state going in, action and
-state coming out. docs/onnx.md describes it.
+"""A rule as a self-contained ONNX graph: a tick, from observation and state to action and state.
+
+docs/onnx.md describes it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,9 @@ from .tensor_file import MAX_HEADER_BYTES
 
 SUFFIX = ".onnx"
 OPSET = 17
-IR_VERSION = 8  # the one that came with the opset: onnxruntime from 1.12 on reads both
-MAX_GRAPH_BYTES = (
-    256 * 1024
-)  # all but header and numbers; it may become a hundred times that in memory
-# Four coefficients and two starts of every synapse.
+IR_VERSION = 8  # the one released with the opset; onnxruntime 1.12 and later read both
+MAX_GRAPH_BYTES = 256 * 1024  # all but header and numbers; in memory it may grow a hundredfold
+# Four coefficients and two initial weights per synapse.
 MAX_ONNX_BYTES = 6 * 4 * MAX_SYNAPSES + MAX_HEADER_BYTES + MAX_GRAPH_BYTES
 
 OPERATORS = (
@@ -38,7 +37,7 @@ def export_onnx(rule: Rule) -> bytes:
     """Return a rule as an ONNX model; the same rule gives the same bytes.
 
     Raises:
-        RuleFileError: its provenance is not JSON or too long, or it has too many layers.
+        RuleFileError: its provenance is not JSON, or too long, or it has too many layers.
     """
     header = rule.header
     kind, sizes = RULE_KINDS[header.kind], header.layer_sizes
@@ -70,7 +69,7 @@ def save_onnx(rule: Rule, path: str | Path) -> None:
     """
     target = Path(path)
     if target.suffix != SUFFIX:
-        raise RuleFileError(f"{target}: the name of an ONNX model ends in {SUFFIX}.")
+        raise RuleFileError(f"{target}: the name of an ONNX model must end in {SUFFIX}.")
     data = export_onnx(rule)
     try:
         write_atomically(target, data)
@@ -79,7 +78,7 @@ def save_onnx(rule: Rule, path: str | Path) -> None:
 
 
 def tensor_shapes(header: RuleHeader) -> dict[str, tuple[int, int]]:
-    """Return names and shapes of the numbers that a model holds beside those of its header.
+    """Return the names and shapes of the tensors that a model holds in addition to its header.
 
     ``A0`` … ``D0``, ``A1`` … with eta folded in and, where the start is evolved, the defaults of the
     inputs ``weights0`` … and ``initial0`` ….
@@ -96,7 +95,7 @@ def tensor_shapes(header: RuleHeader) -> dict[str, tuple[int, int]]:
 
 
 def filled(model: onnx.ModelProto, tensors: Mapping[str, bytes]) -> bytes:
-    """Return a skeleton as bytes, with its numbers put in: float32, little endian, row-major."""
+    """Return a skeleton as bytes, with its numbers filled in: float32, little-endian, row-major."""
     for tensor in model.graph.initializer:
         if not tensor.raw_data:
             tensor.raw_data = tensors[tensor.name]
@@ -105,7 +104,7 @@ def filled(model: onnx.ModelProto, tensors: Mapping[str, bytes]) -> bytes:
 
 
 class _Block:
-    """The nodes of a graph, or of a branch in one, while they are put together."""
+    """The nodes of a graph, or of one of its branches, under construction."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -121,11 +120,11 @@ class _Block:
 
 
 def skeleton(header: RuleHeader, document: str) -> onnx.ModelProto:
-    """Return the model of a header, but for the numbers that :func:`tensor_shapes` names.
+    """Return the model for a header, without the tensors that :func:`tensor_shapes` names.
 
     Args:
-        header: says which graph.
-        document: its text.
+        header: determines the graph.
+        document: the text of the header.
     """
     sizes, update = header.layer_sizes, header.update
     plastic = bool(RULE_KINDS[header.kind].tensors)
@@ -211,21 +210,21 @@ def _constants(update: UpdateSpec) -> dict[str, npt.NDArray[np.generic]]:
         bound = np.array(update.bound, dtype=np.float32)
         found |= {"low": -bound, "high": bound}
     elif update.normalisation != "none":
-        # `max` divides by the largest |W|, but a layer of zeros by something else than zero
+        # `max` divides by the largest |W|, but a layer of zeros by something other than zero
         smallest = 1.0 if update.normalisation == "max_above_one" else np.finfo(np.float32).tiny
         found["smallest"] = np.array(smallest, dtype=np.float32)
     return found
 
 
 def _plastic_step(block: _Block, k: int, pre: str, post: str, *, header: RuleHeader) -> str:
-    """Add the plastic step of layer ``k`` and return the name of its weights after it.
+    """Add the plastic step of layer ``k`` and return the name of the updated weights.
 
     Args:
-        block: gets the nodes.
+        block: receives the nodes.
         k: index of the layer.
         pre: name of the row, (n_in,).
         post: name of the column, (n_out, 1).
-        header: says which terms there are.
+        header: determines the terms.
     """
     has, update, weights = _coefficients(header.kind), header.update, f"weights{k}"
     factor = ""
@@ -251,7 +250,7 @@ def _plastic_step(block: _Block, k: int, pre: str, post: str, *, header: RuleHea
 
 
 def _coefficients(kind: str) -> str:
-    """Return which of A, B, C, D are left when eta, and what stands outside it, is folded in."""
+    """Return which of A, B, C, D remain once eta, and any term outside it, is folded in."""
     row = RULE_KINDS[kind]
     return "".join(n for n in "ABCD" if n in row.inside or (n == "D" and row.outside))
 

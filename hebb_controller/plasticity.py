@@ -5,8 +5,8 @@ Every kind in the literature is a special case of
     ΔW_ij = η_ij · (A_ij·post_i·pre_j + B_ij·pre_j + C_ij·post_i + D_ij) + E_ij
 
 which is linear in its coefficients, so η is folded into A…D once, when a rule is loaded, and the
-update itself knows no kinds. Around it: activations may be averaged over some ticks (a trace), the
-update may run every few ticks, weights may decay towards their start, and layers may be normalised.
+update itself is the same for all. Around it: activations may be averaged over some ticks (a trace),
+the update may run every few ticks, weights may decay towards their start, and layers may be normalised.
 
 Source: Najarro & Risi 2020 (arXiv 2007.02686), eq. 1 and table of variants; traces, sparse updates
 and decay follow Dittrich 2026.
@@ -80,11 +80,11 @@ class UpdateSpec:
         interval: ticks between two updates.
         trace_window: pre and post are exponential averages with this time constant, ticks; 1 means
             the activations themselves.
-        decay: part of the way back to the initial weights, per update.
+        decay: fraction of the way back to the initial weights, per update.
         normalisation: per layer after an update: ``none``, ``max`` (divide by max|W|),
             ``max_above_one`` (only where max|W| > 1) or ``clip`` (to ±``bound``).
         bound: largest |W| under ``clip``.
-        learning_rate: eta of the kinds without a tensor for it.
+        learning_rate: eta of the kinds without an eta tensor.
     """
 
     interval: int
@@ -95,7 +95,7 @@ class UpdateSpec:
     learning_rate: float
 
     def check(self, where: str) -> None:
-        """Raise RuleFileError if a value makes no sense."""
+        """Raise RuleFileError if a value is invalid."""
         if not 1 <= self.interval <= MAX_INTERVAL:
             raise RuleFileError(
                 f"{where}.interval is {self.interval}; it must be in [1, {MAX_INTERVAL}]."
@@ -119,7 +119,7 @@ class UpdateSpec:
 class Coefficients:
     """The coefficients of a whole network with eta folded in.
 
-    Each is flat, shape (n_synapses,), layers one after the other in row-major order; None where
+    Each is flat, shape (n_synapses,), layer by layer in row-major order; None where
     the kind has no such term.
     """
 
@@ -130,10 +130,10 @@ class Coefficients:
 
 
 def expand(neurons: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
-    """Return the coefficients of synapses from those of the neurons at their two ends.
+    """Return the synapses' coefficients, from those of the neurons at their two ends.
 
     A_ij = A_i·A_j, B_ij = B_j, C_ij = C_i, D_ij = D_i·D_j, η_ij = (η_i + η_j)/2, with i the neuron
-    that a synapse leads to and j the one that it comes from.
+    after the synapse and j the one before it.
 
     Args:
         neurons: per layer of neurons, A, B, C, D and eta, each (n,).
@@ -141,7 +141,7 @@ def expand(neurons: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
     Returns:
         Per layer of synapses, the same names, each (n_out, n_in).
 
-    Source: Ferigo et al. 2024, neuron-centric Hebbian learning: five numbers a neuron.
+    Source: Ferigo et al. 2024, neuron-centric Hebbian learning: five numbers per neuron.
     """
     layers = []
     for pre, post in zip(neurons, neurons[1:], strict=False):
@@ -166,7 +166,7 @@ def fold(
     Args:
         kind: the kind of rule.
         layers: per layer, tensor name -> (n_out, n_in).
-        learning_rate: eta where the kind has no tensor for it.
+        learning_rate: eta of the kinds without an eta tensor.
     """
     if not kind.tensors:
         return Coefficients(None, None, None, None)
@@ -191,7 +191,7 @@ class PlasticUpdate:
     Args:
         coefficients: from :func:`fold`.
         layer_sizes: sizes of the layers, the observation first.
-        decay: part of the way back to the initial weights, per step.
+        decay: fraction of the way back to the initial weights, per step.
     """
 
     def __init__(
@@ -214,13 +214,13 @@ class PlasticUpdate:
         activations: Sequence[Array],
         gain: float,
     ) -> Array:
-        """Move ``weights`` by one step and return the change that was added, before normalisation.
+        """Move ``weights`` by one step and return the change added, before normalisation.
 
         The returned array is a buffer that the next step overwrites.
 
         Args:
             weights: (n_synapses,) changed in place.
-            initial: (n_synapses,) weights that decay leads back to.
+            initial: (n_synapses,) weights that decay returns to.
             activations: per layer of neurons, (n,) activations or their traces.
             gain: factor on the whole change.
         """
@@ -260,7 +260,7 @@ def normalise(weights: Array, layers: Sequence[Array], update: UpdateSpec) -> No
     Args:
         weights: (n_synapses,) all weights.
         layers: views into ``weights``, one per layer.
-        update: says which normalisation.
+        update: selects the normalisation.
     """
     if update.normalisation == "clip":
         np.maximum(weights, np.float32(-update.bound), out=weights)
@@ -273,7 +273,7 @@ def normalise(weights: Array, layers: Sequence[Array], update: UpdateSpec) -> No
 
 
 def n_synapses(layer_sizes: Sequence[int]) -> int:
-    """Return how many synapses join layers of these sizes, each fully to the next."""
+    """Return the number of synapses between layers of these sizes, each fully joined to the next."""
     return sum(n_in * n_out for n_in, n_out in zip(layer_sizes, layer_sizes[1:], strict=False))
 
 

@@ -1,7 +1,7 @@
 """What a network saw and did, tick by tick.
 
-A recording is a sequence of :class:`Tick` and :class:`Checkpoint`, as they stand on the topics
-``observation``, ``action`` and ``weights``. ``docs/recording.md`` has the layout of the messages.
+A recording is a sequence of :class:`Tick` and :class:`Checkpoint`, as published on the topics
+``observation``, ``action`` and ``weights``. ``docs/recording.md`` describes the messages.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .rule import Rule
 from .runtime.base import Runtime, State
 
 FRONT = ("sec", "nanosec", "tick", "network_tick", "gain", "anew")
-"""What stands in the padding in front of every array: ``layout.data_offset`` elements."""
+"""The numbers in the padding in front of every array: ``layout.data_offset`` elements."""
 
 PARTS = ("weights", "initial", "trace")
-"""The parts of a checkpoint's array, one after the other."""
+"""The parts of a checkpoint's array, in order."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Moment:
     """When something was recorded.
 
     Attributes:
-        stamp: of the reading, ns.
-        tick: of the network, counted by who recorded: the next one of a run has the next number.
-        network_tick: ticks that the network had made by then since its weights were drawn.
+        stamp: stamp of the reading, ns.
+        tick: number of the tick, counted by the recorder: consecutive within a run.
+        network_tick: ticks that the network had run by then since its weights were drawn.
         gain: plasticity gain of the tick.
-        anew: whether the network's state was set from outside since the tick before.
+        anew: whether the network's state was set from outside since the previous tick.
     """
 
     stamp: int
@@ -44,14 +44,14 @@ class Moment:
     anew: bool
 
     def front(self) -> list[float]:
-        """Return the numbers that stand in front of an array, as in ``FRONT``: all are exact."""
+        """Return the numbers in front of an array, in the order of ``FRONT``; all are exact."""
         sec, nanosec = divmod(self.stamp, 1_000_000_000)
         return [sec, nanosec, self.tick, self.network_tick, self.gain, self.anew]
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A tick: what the network saw, and did."""
+    """A tick: what the network saw and did."""
 
     moment: Moment
     observation: Array
@@ -64,10 +64,10 @@ class Checkpoint:
 
     Attributes:
         moment: of the tick; at the end of a run, of the one that would have followed.
-        rule_sha256: of the rule file, in hexadecimal.
-        runtime: what ran it.
-        numpy: its version; bits are promised on the same build only.
-        parts: weights, initial weights and trace, one after the other.
+        rule_sha256: digest of the rule file, in hexadecimal.
+        runtime: name of the runtime.
+        numpy: version of numpy; equal bits are promised on the same build only.
+        parts: weights, initial weights and trace, concatenated.
     """
 
     moment: Moment
@@ -80,13 +80,13 @@ class Checkpoint:
         """Return the state, for a runtime of the rule.
 
         Raises:
-            RecordingError: it is of a network of another size.
+            RecordingError: it is from a network of another size.
         """
         sizes = (rule.n_synapses, rule.n_synapses, sum(rule.header.layer_sizes))
         if self.parts.shape != (sum(sizes),):
             raise RecordingError(
-                f"the recording is of another network: recorded are {self.parts.size} numbers of "
-                f"state, the rule has {sum(sizes)}."
+                f"the recording is from another network: it has {self.parts.size} state values, "
+                f"the rule {sum(sizes)}."
             )
         arrays = np.split(self.parts, np.cumsum(sizes)[:-1])
         tick = np.array(self.moment.network_tick, dtype=np.int64)
@@ -96,22 +96,22 @@ class Checkpoint:
         """Return the weights, (n_synapses,).
 
         Raises:
-            RecordingError: it is of a network of another size.
+            RecordingError: it is from a network of another size.
         """
         return np.asarray(self.state(rule)["weights"], dtype=np.float32)
 
 
 Recording = Sequence[Tick | Checkpoint]
-"""In the order in which things happened."""
+"""In chronological order."""
 
 
 def parts_of(state: State) -> Array:
-    """Return weights, initial weights and trace of a state, one after the other."""
+    """Return weights, initial weights and trace of a state, concatenated."""
     return np.concatenate([np.asarray(state[name], dtype=np.float32) for name in PARTS])
 
 
 class Labels(NamedTuple):
-    """What stands in ``layout.dim[0].label`` on each topic."""
+    """The ``layout.dim[0].label`` of each topic."""
 
     observation: str
     action: str
@@ -119,11 +119,11 @@ class Labels(NamedTuple):
 
 
 def labels_of(rule: Rule, runtime: str) -> Labels:
-    """Return the labels of a rule's arrays: channels with their sizes, joints, and what the state is of.
+    """Return the labels of a rule's arrays: channels and sizes, joints, and the origin of the state.
 
     Args:
-        rule: as it was loaded.
-        runtime: name of what runs it.
+        rule: the rule, as loaded.
+        runtime: name of the runtime.
     """
     contract = rule.header.contract
     slices = channel_slices(contract.channels, len(contract.joints))
@@ -137,13 +137,13 @@ def labels_of(rule: Rule, runtime: str) -> Labels:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a tap noted of one tick.
+    """What a tap noted about one tick.
 
     Attributes:
         network_tick: ticks before it.
-        gain: in force.
-        anew: whether the state was set since the tick before.
-        before: state before the tick, where it was asked for or is new.
+        gain: plasticity gain in force.
+        anew: whether the state was set since the previous tick.
+        before: state before the tick, if requested or new.
         observation, action: of the tick.
     """
 
@@ -157,11 +157,11 @@ class Seen:
 
 @dataclass
 class Wanted:
-    """What taps shall note; it may change from tick to tick.
+    """What taps are to note; it may change from tick to tick.
 
     Attributes:
         ticks: whether they note anything.
-        state: whether the state before the next tick is noted, also where it was not set.
+        state: whether to note the state before the next tick even if it was not set.
     """
 
     ticks: bool = False
@@ -172,8 +172,8 @@ class Tap:
     """A :class:`~hebb_controller.runtime.base.Runtime` that notes what another one sees and does.
 
     Args:
-        runtime: does the work.
-        wanted: what is noted; shared by the taps of one controller.
+        runtime: the runtime that does the work.
+        wanted: what to note; shared by the taps of one controller.
     """
 
     def __init__(self, runtime: Runtime, wanted: Wanted) -> None:
@@ -189,7 +189,7 @@ class Tap:
 
     @property
     def plasticity_gain(self) -> float:
-        """That of the runtime."""
+        """The runtime's plasticity gain."""
         return self._runtime.plasticity_gain
 
     @plasticity_gain.setter
@@ -198,7 +198,7 @@ class Tap:
 
     @property
     def state(self) -> State:
-        """That of the runtime."""
+        """The runtime's state."""
         return self._runtime.state
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -207,7 +207,7 @@ class Tap:
         self.network_tick, self.anew, self._seen = 0, True, None
 
     def restore(self, state: State) -> None:
-        """Take a state."""
+        """Restore a state."""
         self._runtime.restore(state)
         self.network_tick, self.anew, self._seen = int(state["tick"]), True, None
 
@@ -225,7 +225,7 @@ class Tap:
         return action
 
     def take(self) -> Seen | None:
-        """Return what was noted of the last tick, once."""
+        """Return what was noted about the last tick, once; then None."""
         seen, self._seen = self._seen, None
         return seen
 
@@ -234,10 +234,10 @@ class Recorder(Tap):
     """A tap that keeps everything since the last reset.
 
     Args:
-        runtime: does the work.
-        rule: the one that it runs, as it was loaded.
-        every: ticks between two checkpoints.
-        name: of the runtime.
+        runtime: the runtime that does the work.
+        rule: the rule it runs, as loaded.
+        every: ticks between checkpoints.
+        name: name of the runtime.
     """
 
     def __init__(
@@ -252,7 +252,7 @@ class Recorder(Tap):
         self._count = 0
 
     def reset(self, rng: np.random.Generator) -> None:
-        """Start a run, and a recording."""
+        """Start a run and a recording."""
         super().reset(rng)
         self._events.clear()
         self._count = 0
@@ -271,7 +271,7 @@ class Recorder(Tap):
         return action
 
     def recording(self) -> Recording:
-        """Return what was recorded, a checkpoint at its end."""
+        """Return what was recorded, ending with a checkpoint."""
         moment = self._moment(self.network_tick, self.plasticity_gain, anew=False)
         return [*self._events, self._checkpoint(moment, self.state)]
 

@@ -1,4 +1,4 @@
-"""Whether networks do again what was recorded of them: bit for bit, or as far as rounding explains."""
+"""Replay recorded networks and compare: bit for bit, or as far as rounding explains."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Difference:
     """The first thing that differs.
 
     Attributes:
-        tick: its number.
-        stamp: of its reading, s.
+        tick: number of the tick.
+        stamp: stamp of its reading, s.
         what: ``action`` of the tick, or ``weights`` before it.
-        size: largest absolute difference of an element; None where it is not finite.
+        size: largest absolute difference of any element; None if not finite.
     """
 
     tick: int
@@ -35,14 +35,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replay:
-    """How a replay went.
+    """The outcome of a replay.
 
     Attributes:
-        ticks: that were run again.
-        checkpoints: recorded weights that were compared.
-        starts: recorded weights that it went on from: where a run began, or the weights were set.
-        lost: ticks that could not be run, because something before them is missing.
-        first: the first difference; None if all is the same.
+        ticks: ticks replayed.
+        checkpoints: recorded weights compared.
+        starts: recorded weights started from: where a run began or the weights were set.
+        lost: ticks that could not be replayed because something before them is missing.
+        first: the first difference; None if there is none.
     """
 
     ticks: int
@@ -53,7 +53,7 @@ class Replay:
 
     @property
     def same(self) -> bool:
-        """Whether nothing differs, among what could be compared at all."""
+        """Whether everything that could be compared agrees."""
         return self.first is None and self.ticks > 0
 
 
@@ -77,21 +77,21 @@ class _Comparison:
 def replay(
     recording: Recording, runtime_of: Callable[[Checkpoint], tuple[Rule, Runtime]]
 ) -> Replay:
-    """Return whether runtimes do again what was recorded, bit for bit.
+    """Return whether runtimes repeat what was recorded, bit for bit.
 
-    A runtime starts from the recorded state where a run begins or the state was set, sees the recorded
-    observations and gains, and goes its own way: recorded weights in between are only compared.
+    A runtime starts from the recorded state where a run begins or the state was set, then runs
+    freely on the recorded observations and gains: recorded weights in between are only compared.
 
     Args:
         recording: what was recorded.
-        runtime_of: returns the rule of a checkpoint, and a runtime for it.
+        runtime_of: returns the rule of a checkpoint and a runtime for it.
 
     Raises:
-        RecordingError: the recording is of a network of another shape.
+        RecordingError: the recording is from a network of another shape.
     """
     found = _Comparison()
     runtime: Runtime | None = None
-    due = (-1, -1)  # tick and network tick that would go on from here
+    due = (-1, -1)  # tick and network tick that would continue from here
     set_at = -1  # tick for which the state was taken from the recording
     for event in recording:
         moment = event.moment
@@ -114,10 +114,10 @@ def replay(
             continue
         runtime.plasticity_gain = moment.gain
         try:
-            with np.errstate(all="ignore"):  # what it leads to is compared
+            with np.errstate(all="ignore"):  # the results are compared
                 action = runtime.step(event.observation)
         except ShapeError as error:
-            raise RecordingError(f"the recording is of another network: {error}") from error
+            raise RecordingError(f"the recording is from another network: {error}") from error
         _compare(found, moment, "action", action, event.action)
         found.ticks += 1
         due = (moment.tick + 1, moment.network_tick + 1)
@@ -125,14 +125,14 @@ def replay(
 
 
 def replay_to_rounding(recording: Recording, rule_of: Callable[[Checkpoint], Rule]) -> Replay:
-    """Return whether what was recorded is what the rules make of it, as far as rounding explains.
+    """Return whether rules reproduce what was recorded, as far as rounding explains.
 
-    Only a tick from a recorded state can be judged: its action, and its weights if a state was recorded
-    after it, too. That is a bound, not a tolerance (:mod:`~hebb_controller.rounding`), and holds for
-    recordings of other machines and runtimes.
+    Only a tick from a recorded state can be judged: its action and, if a state was also recorded after
+    it, its weights. The margin is a bound, not a tolerance (:mod:`~hebb_controller.rounding`), and holds
+    for recordings from other machines and runtimes.
 
     Raises:
-        RecordingError: the recording is of a network of another shape.
+        RecordingError: the recording is from a network of another shape.
     """
     found = _Comparison()
     for k, event in enumerate(recording):
@@ -180,12 +180,12 @@ def _compare(
 def _within(found: _Comparison, moment: Moment, what: str, recorded: Array, exact: Bounded) -> None:
     with np.errstate(invalid="ignore", over="ignore"):
         off = np.abs(recorded.astype(np.float64) - exact.value)
-    if not (off <= exact.bound).all():  # what is not finite is not within
+    if not (off <= exact.bound).all():  # a value that is not finite is not within
         found.differs(moment, what, off)
 
 
 def _same_shape(recorded: npt.NDArray[np.generic], shape: tuple[int, ...]) -> None:
     if recorded.shape != shape:
         raise RecordingError(
-            f"the recording is of another network: recorded are {recorded.shape}, the rule has {shape}."
+            f"the recording is from another network: recorded shape {recorded.shape}, the rule has {shape}."
         )

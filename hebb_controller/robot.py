@@ -1,9 +1,9 @@
 """What a robot is: joints in order, limits, gains, default pose, and what it does when blind.
 
 A spec is a YAML file (``config/robots/a1.yaml`` is the example to copy). Nothing that protects the
-robot or drives its motors has a default: a missing limit is an error. What may be left out is
-``mirror`` (no left and right), ``imu`` (mounted straight), ``joint_velocity`` (measured) and
-``simulation: solver_iterations`` (5).
+robot or drives its motors has a default: a missing limit is an error. Only ``mirror`` (no left and
+right), ``imu`` (mounted straight), ``joint_velocity`` (measured) and ``simulation:
+solver_iterations`` (5) may be left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VELOCITY_SOURCES = ("measured", "estimated")
 
 _SIGNED = ("lower", "upper", "default")
 
-# What PyYAML lets through when a value does not fit its tag, e.g. `!!int x` or the date 2001-99-99.
+# What PyYAML lets escape when a value does not fit its tag, e.g. `!!int x` or the date 2001-99-99.
 _YAML_VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _MAX_NUMBER = 1e9
 
@@ -58,14 +58,14 @@ class SimulationSpec:
     """How the simulator builds this robot.
 
     Attributes:
-        model: model file, an absolute path or one in the simulator's data directory: ``urdf`` or ``mjcf``
-            in the YAML, where it may be relative to the file of the spec.
+        model: model file, an absolute path or one in the simulator's data directory; in the YAML it is
+            ``urdf`` or ``mjcf`` and may be relative to the spec file.
         start_height: height of the base at the start of an episode, m.
         fall_height: a base below this height has fallen, m.
-        density: of every shape of an MJCF model, kg/m³, whatever the model says, since simulators
-            disagree about that; None for a URDF, which states its masses.
-        solver_iterations: of the contact solver in a physics step, 5 where the YAML does not say; with
-            too few of them a robot with heavy legs creeps while it stands.
+        density: density of every shape of an MJCF model, kg/m³, whatever the model says, since
+            simulators disagree about that; None for a URDF, which states its masses.
+        solver_iterations: contact solver iterations per physics step, 5 unless the YAML says otherwise;
+            with too few, a robot with heavy legs creeps while it stands.
     """
 
     model: str
@@ -83,23 +83,23 @@ class RobotSpec:
         name: the robot's name, e.g. ``a1``.
         joint_names: n unique names, the order of every joint vector in this project.
         lower, upper: limits of joint position, rad.
-        default: the stand from which a run starts, rad.
+        default: the pose in which a run starts, rad.
         velocity: largest joint velocity, rad/s, for the record: nothing limits or checks it.
         torque: largest joint torque, N·m.
         kp, kd: gains of the joint controller, N·m/rad and N·m·s/rad.
-        rotor_inertia: inertia of the motor seen at the joint, kg·m²; the simulator adds it to the link that the
-            joint moves, about all axes.
+        rotor_inertia: motor inertia as seen at the joint, kg·m²; the simulator adds it to the link that
+            the joint moves, about all axes.
         max_target_rate: how fast a position target may move, rad/s.
         legs: leg name -> indices into ``joint_names``.
         safety: what protects the robot.
         simulation: how the simulator builds it.
-        mirror: where each joint is seen in a mirror, indices and signs of rotation, each (n,); None
-            for a robot that has no left and right.
-        imu_rotation: how the IMU is mounted: turns its frame's vectors into the body's, xyzw;
-            the identity where the YAML does not say.
-        velocity_cutoff: of the low-pass by which joint velocities are estimated from positions
-            (:mod:`.velocity_filter`), Hz; None where they are measured, as they
-            are where the YAML does not say.
+        mirror: each joint's mirror image, as indices and signs of rotation, each (n,); None for a
+            robot that has no left and right.
+        imu_rotation: how the IMU is mounted: rotates vectors from its frame into the body's, xyzw;
+            the identity unless the YAML says otherwise.
+        velocity_cutoff: cutoff of the low-pass that estimates joint velocities from positions
+            (:mod:`.velocity_filter`), Hz; None if they are measured, as they are unless the YAML
+            says otherwise.
     """
 
     name: str
@@ -159,8 +159,8 @@ def parse_robot(document: object, *, where: str, directory: Path | None = None) 
 
     Args:
         document: the document.
-        where: what errors begin with.
-        directory: where the model is looked for first; None where the document is of no file.
+        where: prefix of error messages.
+        directory: where the model is looked for first; None if the document is not from a file.
 
     Raises:
         RobotSpecError: a field is missing, unknown or inconsistent; the message names it.
@@ -174,7 +174,7 @@ def parse_robot(document: object, *, where: str, directory: Path | None = None) 
     defaults = _mapping(joint_defaults(top), f"{where}: joint_defaults")
     _only(defaults, tuple(JOINT_FIELDS), f"{where}: joint_defaults")
     if not joints:
-        raise RobotSpecError(f"{where}: joints: there is none.")
+        raise RobotSpecError(f"{where}: joints: none are listed.")
     columns: dict[str, list[float]] = {field: [] for field in JOINT_FIELDS}
     for joint, own in joints.items():
         place = f"{where}: joint '{joint}'"
@@ -188,7 +188,7 @@ def parse_robot(document: object, *, where: str, directory: Path | None = None) 
         if not columns["lower"][-1] < columns["upper"][-1]:
             raise RobotSpecError(f"{place}: lower must be below upper.")
         if not columns["lower"][-1] <= columns["default"][-1] <= columns["upper"][-1]:
-            raise RobotSpecError(f"{place}: default lies outside lower … upper.")
+            raise RobotSpecError(f"{place}: default is outside lower … upper.")
     arrays = {field: _frozen(values) for field, values in columns.items()}
     names = tuple(str(joint) for joint in joints)
     return RobotSpec(
@@ -209,14 +209,14 @@ def parse_robot(document: object, *, where: str, directory: Path | None = None) 
 
 
 class _OneOfEachKey(yaml.SafeLoader):
-    """Refuses what YAML lets pass: a key that stands twice, of which the last would silently win."""
+    """Refuses duplicate keys, which YAML allows: the last would silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - PyYAML's
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key}' stands twice", node.start_mark
+                    None, None, f"duplicate key '{key}'", node.start_mark
                 )
         return super().construct_mapping(node, deep)
 
@@ -252,17 +252,19 @@ def _mirror(
             if name not in names:
                 raise RobotSpecError(f"{where}: the robot has no joint '{name}'.")
             if sign[names.index(name)]:
-                raise RobotSpecError(f"{where}: '{name}' stands twice.")
+                raise RobotSpecError(f"{where}: '{name}' is listed twice.")
         a, b = names.index(str(right)), names.index(left)
         target[a], target[b] = b, a
         sign[a] = sign[b] = turns
         limits = (arrays["lower"][a], arrays["default"][a], arrays["upper"][a])
         image = (arrays["lower"][b], arrays["default"][b], arrays["upper"][b])
         if limits != (image if turns > 0 else tuple(-x for x in reversed(image))):
-            raise RobotSpecError(f"{where}: '{right}' and '{value}' have other limits or defaults.")
+            raise RobotSpecError(
+                f"{where}: '{right}' and '{value}' are declared mirror images, but their limits or defaults differ."
+            )
     missing = [name for name, seen in zip(names, sign, strict=True) if not seen]
     if missing:
-        raise RobotSpecError(f"{where}: lacks {', '.join(missing)}.")
+        raise RobotSpecError(f"{where}: no entry for {', '.join(missing)}.")
     return tuple(target), tuple(sign)
 
 
@@ -339,7 +341,7 @@ def _simulation(node: object, where: str, directory: Path | None) -> SimulationS
 
 def _model(name: str, directory: Path | None) -> str:
     """Return the absolute path of a model that is in or below a directory, else its name."""
-    with contextlib.suppress(OSError):  # no file has so long a name
+    with contextlib.suppress(OSError):  # the name may be too long for a file
         if directory is not None and (directory / name).is_file():
             return str((directory / name).resolve())
     return name
@@ -373,7 +375,7 @@ def _number(node: object, where: str) -> float:
     if isinstance(node, bool) or not isinstance(node, (int, float)):
         found = repr(node[:40]) if isinstance(node, str) else type(node).__name__
         raise RobotSpecError(f"{where}: expected a number, found {found}.")
-    if not abs(node) <= _MAX_NUMBER:  # nor NaN
+    if not abs(node) <= _MAX_NUMBER:  # also refuses NaN
         raise RobotSpecError(f"{where}: must be a finite number within ±{_MAX_NUMBER:g}.")
     return float(node)
 

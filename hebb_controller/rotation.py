@@ -1,4 +1,4 @@
-"""Rotations as unit quaternions (x, y, z, w), in plain floats: for one vector at a time.
+"""Rotations as unit quaternions (x, y, z, w), in plain floats, for one vector at a time.
 
 Unit norm is assumed and never checked: any other norm gives a wrong result, not an error.
 """
@@ -40,13 +40,13 @@ def multiply(a: Quaternion, b: Quaternion) -> Quaternion:
 
 
 def inverse(q: Quaternion) -> Quaternion:
-    """Return the rotation back."""
+    """Return the inverse rotation."""
     x, y, z, w = q
     return -x, -y, -z, w
 
 
 def rotate(q: Quaternion, vector: Sequence[float]) -> Vector:
-    """Return a vector of three numbers turned, in its own unit: v + 2 q × (q × v + w v)."""
+    """Return a rotated vector of three numbers, in its own unit: v + 2 q × (q × v + w v)."""
     x, y, z, w = q
     a, b, c = vector
     tx, ty, tz = y * c - z * b + w * a, z * a - x * c + w * b, x * b - y * a + w * c
@@ -79,7 +79,7 @@ def wrap_angle(angle: float) -> float:
 
 
 def from_rpy(roll: float, pitch: float, yaw: float) -> Quaternion:
-    """Return the turns about the fixed x, then y, then z axis, rad: the ``rpy`` of a URDF's origin."""
+    """Return the rotation about the fixed x, then y, then z axis, rad: a URDF's ``rpy``."""
     about_x = math.sin(0.5 * roll), 0.0, 0.0, math.cos(0.5 * roll)
     about_y = 0.0, math.sin(0.5 * pitch), 0.0, math.cos(0.5 * pitch)
     about_z = 0.0, 0.0, math.sin(0.5 * yaw), math.cos(0.5 * yaw)
@@ -87,7 +87,7 @@ def from_rpy(roll: float, pitch: float, yaw: float) -> Quaternion:
 
 
 def matrix_from_rpy(roll: float, pitch: float, yaw: float) -> tuple[Vector, Vector, Vector]:
-    """Return the rows of the rotation matrix of the same turns, angles in rad."""
+    """Return the rows of the rotation matrix of the same rotation, angles in rad."""
     (sr, sp, sy), (cr, cp, cy) = (map(f, (roll, pitch, yaw)) for f in (math.sin, math.cos))
     return (
         (cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr),

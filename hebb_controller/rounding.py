@@ -1,6 +1,6 @@
-"""How far two float32 implementations of one tick may be apart: a bound, not a tolerance that was tuned.
+"""How far apart two float32 implementations of one tick may be: a bound, not a tuned tolerance.
 
-Everything is computed in float64 and carries a bound on what float32 may make of it. With u = 2⁻²⁴,
+Everything is computed in float64 and carries a bound on its float32 error. With u = 2⁻²⁴,
 k roundings are off by at most γ(k) = k·u/(1 − k·u), relative to the sum of the magnitudes.
 
 Source: Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1.
@@ -20,12 +20,12 @@ from .rule import Rule
 
 U = 2.0**-24
 TANH = 16 * U  # relative: a float32 tanh within 8 units in the last place
-SECOND_ORDER = 1.01  # for products of bounds, which are left out
+SECOND_ORDER = 1.01  # covers products of bounds, which are neglected
 
 
 @dataclass(frozen=True)
 class Bounded:
-    """Numbers, and how far a float32 implementation may be away from each."""
+    """Numbers, and how far a float32 implementation may be off each."""
 
     value: FloatArray
     bound: FloatArray
@@ -33,7 +33,7 @@ class Bounded:
 
 @dataclass(frozen=True)
 class TickBounds:
-    """What a tick leaves behind.
+    """The outcome of a tick.
 
     Attributes:
         action: (n_action,).
@@ -49,11 +49,11 @@ class TickBounds:
 def tick_bounds(
     rule: Rule, state: Mapping[str, npt.NDArray[np.generic]], observation: npt.NDArray[np.float32]
 ) -> TickBounds:
-    """Return what one tick makes of a state and an observation, both taken as exact.
+    """Return the outcome of one tick from a state and an observation, both taken as exact.
 
     Args:
         rule: the rule.
-        state: before the tick, as :attr:`Runtime.state` returns it.
+        state: state before the tick, as :attr:`Runtime.state` returns it.
         observation: (n_observation,).
     """
     sizes, update = rule.header.layer_sizes, rule.header.update
@@ -122,7 +122,7 @@ def _change(
     value = weights + sum(terms)
     carried = (np.abs(a * y) + np.abs(b)) * x_bound + (np.abs(a * x) + np.abs(c)) * y_bound
     carried += np.abs(a) * x_bound * y_bound
-    # On any term at most 10 roundings: constants 2, products 3, sums 5.
+    # At most 10 roundings on any term: constants 2, products 3, sums 5.
     rounded = _gamma(10) * sum(np.abs(term) for term in terms)
     return Bounded(value, carried + rounded + U * np.abs(value))
 

@@ -1,4 +1,4 @@
-"""A rule in memory: its header, its coefficients, and what was measured of it."""
+"""A rule in memory: its header, its coefficients, and what was measured on it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class LayerEnvelope:
     """The largest values that one layer reached in long runs.
 
     Attributes:
-        norm: of the weights, Frobenius.
-        change: of one plastic change, Frobenius.
+        norm: Frobenius norm of the weights.
+        change: Frobenius norm of one plastic change.
         saturation: share of the layer's neurons with |activation| > 0.99, averaged over 1 s.
     """
 
@@ -39,10 +39,10 @@ class LayerEnvelope:
 
 @dataclass(frozen=True)
 class Envelope:
-    """Within which a rule's weights stayed.
+    """The bounds within which a rule's weights stayed.
 
     Attributes:
-        ticks: length of each of the runs.
+        ticks: length of each run.
         layers: a row per layer of synapses.
     """
 
@@ -50,7 +50,7 @@ class Envelope:
     layers: tuple[LayerEnvelope, ...]
 
     def check(self, n_layers: int, where: str) -> None:
-        """Raise RuleFileError if a value makes no sense."""
+        """Raise RuleFileError if a value is invalid."""
         if self.ticks < 1:
             raise RuleFileError(f"{where}.ticks is {self.ticks}; it must be at least 1.")
         if len(self.layers) != n_layers:
@@ -60,19 +60,19 @@ class Envelope:
         for k, layer in enumerate(self.layers):
             if layer.norm < 0 or layer.change < 0 or not 0 <= layer.saturation <= 1:
                 raise RuleFileError(
-                    f"{where}.layers[{k}]: norms are not negative, saturation is 0 to 1."
+                    f"{where}.layers[{k}]: norms must not be negative, saturation must be 0 to 1."
                 )
 
 
 @dataclass(frozen=True)
 class StaticTwin:
-    """What the static twin did when it was measured: a network that walks without plasticity.
+    """What the static twin, a network that walks without plasticity, did when measured.
 
     Attributes:
-        episodes: how many it walked.
-        duration: of each, s.
+        episodes: number of episodes.
+        duration: length of each, s.
         speed: mean along the initial heading, m/s; time lost by a fall counts as standing still.
-        fall_rate: share of the episodes that ended by a fall.
+        fall_rate: share of the episodes that ended in a fall.
     """
 
     episodes: int
@@ -81,10 +81,10 @@ class StaticTwin:
     fall_rate: float
 
     def check(self, where: str) -> None:
-        """Raise RuleFileError if a value makes no sense."""
+        """Raise RuleFileError if a value is invalid."""
         if self.episodes < 1 or self.duration <= 0 or not 0 <= self.fall_rate <= 1:
             raise RuleFileError(
-                f"{where}: episodes and duration are positive, fall_rate is 0 to 1."
+                f"{where}: episodes and duration must be positive, fall_rate must be 0 to 1."
             )
 
 
@@ -98,11 +98,11 @@ class RuleHeader:
         layer_sizes: neurons per layer; first the observation, last the action.
         update: when and how far weights move.
         initial: the weights at the start of a run.
-        tick_period: s.
+        tick_period: time between ticks, s.
         contract: what the rule expects of the robot.
         provenance: where the rule comes from; free JSON.
         license: SPDX identifier.
-        envelope: within which the weights stay, if that was measured.
+        envelope: bounds within which the weights stay, if measured.
         static_twin: what the network does with the weights of ``Rule.static`` and no plasticity.
     """
 
@@ -121,17 +121,16 @@ class RuleHeader:
 
 @dataclass(frozen=True)
 class Golden:
-    """A stretch of a run, by which another implementation can be compared tick by tick.
+    """A stretch of a run to compare other implementations with, tick by tick.
 
     Before tick t (from 0) the state is ``weights[t]`` and ``trace[t]``; the tick sees
     ``observation[t]``, answers ``action[t]`` and leaves ``weights[t + 1]`` and ``trace[t + 1]``.
 
     Attributes:
-        initial: (n_synapses,) the weights that decay leads back to; layers one after the other,
-            row-major.
+        initial: (n_synapses,) the weights that decay returns to; layer by layer, row-major.
         weights: (T + 1, n_synapses).
-        trace: (T + 1, n_neurons) averaged activations, the observation first; where the trace window
-            is 1, the activations of the tick before.
+        trace: (T + 1, n_neurons) averaged activations, the observation first; if the trace window
+            is 1, the activations of the previous tick.
         observation: (T, n_observation).
         action: (T, n_action).
     """
@@ -159,7 +158,7 @@ class Rule:
         neurons: per layer of neurons, tensor name -> (n,); empty for kinds that have none.
         static: weights of the static twin per layer, (n_out, n_in); empty if there is none.
         golden: a stretch of a run to compare with, or None.
-        sha256: of the file it was read from, in hexadecimal; empty for a rule made in memory.
+        sha256: digest of the file it was read from, in hexadecimal; empty for a rule made in memory.
     """
 
     header: RuleHeader
@@ -183,7 +182,7 @@ class Rule:
 
     @property
     def stored(self) -> tuple[str, ...]:
-        """Names of the tensors of ``layers`` that a file holds, not those that are computed."""
+        """Names of the tensors of ``layers`` that a file holds, as opposed to computed ones."""
         kind = RULE_KINDS[self.header.kind]
         return ("initial",) if kind.per_neuron else (*kind.tensors, "initial")
 
@@ -197,19 +196,19 @@ def make_rule(
     golden: Golden | None = None,
     where: str = "rule",
 ) -> Rule:
-    """Return a rule after checking every field and tensor of it.
+    """Return a rule, after checking each of its fields and tensors.
 
     Args:
         header: the JSON document.
-        layers: per layer of synapses, tensor name -> (n_out, n_in); of a kind with coefficients per
-            neuron only ``initial``, where the start is evolved.
+        layers: per layer of synapses, tensor name -> (n_out, n_in); for a kind with coefficients
+            per neuron only ``initial``, if the start is evolved.
         neurons: per layer of neurons, tensor name -> (n,).
         static: weights of the static twin per layer.
         golden: a stretch of a run.
         where: named in errors.
 
     Raises:
-        RuleFileError: something is missing, unknown, of a wrong shape or not finite.
+        RuleFileError: something is missing, unknown, of the wrong shape or not finite.
     """
     check_header(header, where)
     kind, sizes = RULE_KINDS[header.kind], header.layer_sizes
@@ -253,7 +252,7 @@ def check_header(header: RuleHeader, where: str) -> None:
     """Check every field of a header, alone and against the others.
 
     Raises:
-        RuleFileError: a value makes no sense; the message names the field.
+        RuleFileError: a value is invalid; the message names the field.
     """
     if header.format_version != FORMAT_VERSION:
         raise RuleFileError(
@@ -272,19 +271,19 @@ def check_header(header: RuleHeader, where: str) -> None:
     if header.contract.latency_ticks != 0:
         raise RuleFileError(
             f"{where}: contract.latency_ticks is {header.contract.latency_ticks}; this release "
-            f"applies a command in the tick of its reading and reads 0 only."
+            f"applies a command in the tick of its reading, so it must be 0."
         )
     sizes = header.layer_sizes
     if not 2 <= len(sizes) <= MAX_LAYERS or any(not 1 <= n <= MAX_LAYER_SIZE for n in sizes):
         raise RuleFileError(
-            f"{where}: layer_sizes {str(list(sizes))[:80]}: 2 to {MAX_LAYERS} layers, each of 1 to "
-            f"{MAX_LAYER_SIZE} neurons."
+            f"{where}: layer_sizes {str(list(sizes))[:80]}: it must be 2 to {MAX_LAYERS} layers, "
+            f"each of 1 to {MAX_LAYER_SIZE} neurons."
         )
     synapses = n_synapses(sizes)
     if synapses > MAX_SYNAPSES:
         raise RuleFileError(
-            f"{where}: layer_sizes {str(list(sizes))[:80]} make {synapses} synapses; at most "
-            f"{MAX_SYNAPSES}."
+            f"{where}: layer_sizes {str(list(sizes))[:80]} make {synapses} synapses; the "
+            f"maximum is {MAX_SYNAPSES}."
         )
     if not 0.001 <= header.tick_period <= 1.0:
         raise RuleFileError(
@@ -315,7 +314,9 @@ def check_header(header: RuleHeader, where: str) -> None:
             raise RuleFileError(f"{where}: channel '{channel.name}': clip must be positive.")
     for joint in header.contract.joints:
         if not joint.lower < joint.upper or joint.torque <= 0 or joint.max_target_rate <= 0:
-            raise RuleFileError(f"{where}: joint '{joint.name}': a limit is empty.")
+            raise RuleFileError(
+                f"{where}: joint '{joint.name}': lower must be below upper, torque and max_target_rate positive."
+            )
     if header.envelope is not None:
         header.envelope.check(len(sizes) - 1, f"{where}: envelope")
     if header.static_twin is not None:
@@ -332,14 +333,14 @@ def _check_tensors(
 ) -> None:
     if len(parts) != len(shapes):
         raise RuleFileError(
-            f"{where}: {len(parts)} '{stem}' groups of tensors; the layer sizes ask for "
+            f"{where}: {len(parts)} '{stem}' groups of tensors; the layer sizes require "
             f"{len(shapes)}."
         )
     for k, (part, shape) in enumerate(zip(parts, shapes, strict=True)):
         for name in wanted:
             if name not in part:
                 raise RuleFileError(
-                    f"{where}: {stem}{k}.{name} is missing; needed are {', '.join(wanted)}."
+                    f"{where}: {stem}{k}.{name} is missing. Required: {', '.join(wanted)}."
                 )
         for name, tensor in part.items():
             if name not in wanted:
@@ -352,10 +353,10 @@ def _check_tensors(
 
 def _check_tensor(tensor: Array, shape: tuple[int, ...], place: str) -> None:
     if tensor.shape != shape:
-        raise RuleFileError(f"{place} has shape {tensor.shape}, the layer sizes ask for {shape}.")
+        raise RuleFileError(f"{place} has shape {tensor.shape}, the layer sizes require {shape}.")
     if tensor.dtype != np.float32:
         raise RuleFileError(f"{place} is {tensor.dtype}; it must be float32.")
-    wrong = ~(np.abs(tensor) <= MAX_NUMBER)  # NaN, too; products of two are still float32
+    wrong = ~(np.abs(tensor) <= MAX_NUMBER)  # also NaN; products of two are still float32
     if wrong.any():
         index = np.argwhere(wrong)[0]
         raise RuleFileError(
@@ -384,7 +385,7 @@ def _check_golden(golden: Golden, header: RuleHeader, where: str) -> None:
 
 
 def _frozen(tensor: Array) -> Array:
-    """Return the tensor itself if nobody can write to it, otherwise a copy like that."""
+    """Return the tensor itself if it is read-only, otherwise a read-only copy."""
     if not tensor.flags.writeable and tensor.flags.c_contiguous:
         return tensor
     copy = np.array(tensor, dtype=np.float32, order="C")

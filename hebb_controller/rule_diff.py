@@ -1,4 +1,4 @@
-"""What differs between two rules: first what they expect of the robot, then the rest."""
+"""How two rules differ: first in what they expect of the robot, then in the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .rule_file import header_text, named_tensors
 
 @dataclass(frozen=True)
 class FieldDifference:
-    """A field of the header with its two values; None where a rule does not have it."""
+    """A header field with its two values; None where a rule lacks it."""
 
     field: str
     a: Json
@@ -29,12 +29,12 @@ class TensorDifference:
 
     Attributes:
         name: as in the file.
-        shape_a, shape_b: None where a rule does not have the tensor.
+        shape_a, shape_b: shapes; None where a rule lacks the tensor.
         max_abs: largest |a − b|.
         relative: |a − b| / |a|, Frobenius.
-        correlation: of the two, Pearson.
+        correlation: Pearson correlation of the two.
 
-    The last three are None where they mean nothing: other shapes, a = 0, a constant tensor.
+    The last three are None where undefined: different shapes, a = 0, a constant tensor.
     """
 
     name: str
@@ -47,7 +47,7 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class RuleDiff:
-    """Everything in which two rules differ.
+    """All differences between two rules.
 
     Attributes:
         contract: what they expect of the robot.
@@ -66,7 +66,7 @@ class RuleDiff:
 
 
 def compare(a: Rule, b: Rule) -> RuleDiff:
-    """Return in what two rules differ; tensors are compared bit for bit."""
+    """Return how two rules differ; tensors are compared bit for bit."""
     one, other = _header_fields(a), _header_fields(b)
     differences = [
         FieldDifference(field, one.get(field), other.get(field))
@@ -95,7 +95,7 @@ def _header_fields(rule: Rule) -> dict[str, Json]:
 def _flat(node: Json, place: str) -> Iterator[tuple[str, Json]]:
     """Yield every value of a document with its place: ``contract.joints[hip].kp``.
 
-    What has a name (joints, channels) is found by it; the order of the names is one more value.
+    Items with a name (joints, channels) are keyed by it; the order of the names is one more value.
     """
     if isinstance(node, dict) and node:
         for key, value in node.items():

@@ -1,4 +1,4 @@
-"""THE rule file: how a rule is written and read.
+"""The rule file: how a rule is written and read.
 
 One ``.rule.safetensors`` file: float32 tensors, and one JSON document under the header's key
 ``hebb_rule``; docs/rule_file.md describes both. Nothing in it is executable. Every field of the JSON
@@ -29,7 +29,7 @@ LAYOUT = Layout(
     what="a rule file",
     suffix=SUFFIX,
     key=HEADER_KEY,
-    max_bytes=28 * 1024 * 1024,  # with all that is made of it less than 64 MiB
+    max_bytes=28 * 1024 * 1024,  # with everything made from it, less than 64 MiB
     dtypes={"F32": "<f4"},
 )
 
@@ -48,11 +48,11 @@ def load_rule(path: str | Path, *, trust: Trust | None = None) -> Rule:
     """Return the rule in a file, fully validated.
 
     Args:
-        path: of the file.
-        trust: who has to have signed it; None for anybody or nobody.
+        path: the file.
+        trust: whose signature is required; None to load any file.
 
     Raises:
-        SignatureError: ``trust`` is to be enforced, and none of its keys has signed these bytes.
+        SignatureError: ``trust`` is enforced, and none of its keys signed these bytes.
         RuleFileError: the file is missing, not a rule file, malformed, or holds NaN or inf.
     """
     where = str(path)
@@ -64,7 +64,7 @@ def load_rule(path: str | Path, *, trust: Trust | None = None) -> Rule:
     stems = ["golden", *(f"neurons{k}" for k in range(len(header.layer_sizes)))]
     stems += [f"layer{k}" for k in range(len(header.layer_sizes) - 1)]
     groups: dict[str, dict[str, Array]] = {stem: {} for stem in stems}
-    for key, tensor in sorted(tensors.items()):  # safetensors gives another order every time
+    for key, tensor in sorted(tensors.items()):  # safetensors returns another order every time
         stem, _, name = key.partition(".")
         if stem not in groups:
             raise RuleFileError(
@@ -92,7 +92,7 @@ def header_text(header: RuleHeader, *, where: str) -> str:
     Raises:
         RuleFileError: its provenance is not JSON.
     """
-    # asdict copies, and a header that was loaded holds a mapping that cannot be copied
+    # asdict copies, and a loaded header holds a mapping that cannot be copied
     bare = dataclasses.replace(header, provenance={})
     document = dataclasses.asdict(bare, dict_factory=present)
     document["provenance"] = dict(header.provenance)
@@ -106,21 +106,21 @@ def parse_header(document: str | bytes, where: str) -> RuleHeader:
     """Return the header in a JSON text, fully validated.
 
     Args:
-        document: the text; protobuf gives bytes where they are no UTF-8.
+        document: the text; protobuf returns bytes if it is not UTF-8.
         where: named in errors.
 
     Raises:
-        RuleFileError: a field is missing, unknown, or makes no sense.
+        RuleFileError: a field is missing, unknown, or invalid.
     """
     if isinstance(document, str):
-        document = document.encode(errors="surrogatepass")  # JSON may escape what is no character
+        document = document.encode(errors="surrogatepass")  # JSON escapes may be lone surrogates
     header = decode(RuleHeader, parse_json(document, where), where)
     check_header(header, where)
     return header
 
 
 def named_tensors(rule: Rule) -> dict[str, Array]:
-    """Return the tensors that the rule's file holds, by their names in it."""
+    """Return the tensors in the rule's file, by name."""
     named = {
         f"layer{k}.{name}": tensor
         for k, layer in enumerate(rule.layers)

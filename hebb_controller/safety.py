@@ -26,7 +26,7 @@ BOUNDED = {
     )
     for acted in itertools.product((False, True), repeat=len(BOUNDS))
 }
-"""Whether range, rate and torque acted -> the report; made once, since a tick is short."""
+"""Whether range, rate and torque acted -> the report; built once, since a tick is short."""
 
 MAX_STAMP = 1e12  # s; a clock beyond 30,000 years is broken, and arithmetic on it could overflow
 
@@ -35,8 +35,8 @@ class Safety:
     """Checks readings and bounds commands for one robot.
 
     Args:
-        robot: its limits are the ones that hold.
-        period: time between two targets, s; the rate limit is ``max_target_rate · period``.
+        robot: the robot, whose limits apply.
+        period: time between targets, s; the rate limit is ``max_target_rate · period``.
     """
 
     def __init__(self, robot: RobotSpec, *, period: float) -> None:
@@ -84,7 +84,7 @@ class Safety:
         return self.check_tilt(reading.orientation)
 
     def check_tilt(self, orientation: FloatArray) -> LimitReport:
-        """Report whether the body is upright; a quaternion that is not a rotation says nothing about it.
+        """Report whether the body is upright; a quaternion that is not a rotation cannot tell.
 
         Args:
             orientation: (4,) quaternion xyzw.
@@ -110,7 +110,7 @@ class Safety:
         the range moves inwards at the rate limit.
 
         Args:
-            target: (n,) wanted positions, rad.
+            target: (n,) requested positions, rad.
             last_position: (n,) positions commanded before, rad; must be finite.
             joint_position: (n,) measured positions, rad; must be finite.
         """
@@ -129,7 +129,7 @@ class Safety:
         np.minimum(bounded, high, out=bounded)
         np.maximum(bounded, np.minimum(robot.lower, last_position), out=bounded)
         np.minimum(bounded, np.maximum(robot.upper, last_position), out=bounded)
-        # Plain lists compare faster than a dozen numbers in arrays do; all of them are finite.
+        # Comparing a dozen numbers is faster in plain lists than in arrays; all of them are finite.
         stages = [values.tolist() for values in (target, ranged, rated, bounded)]
         if stages[0] == stages[-1]:
             return bounded, NOTHING_ACTED
@@ -147,13 +147,13 @@ class Safety:
         if shapes != self._shapes:
             raise ShapeError(
                 f"positions, velocities, orientation, angular velocity and commanded velocity of a reading "
-                f"of robot '{self._robot.name}' have shapes {self._shapes}, here {shapes}."
+                f"of robot '{self._robot.name}' must have shapes {self._shapes}, found {shapes}."
             )
 
     def safe_command(self, last_position: FloatArray, report: LimitReport) -> Command:
         """Return the command for a report that tripped.
 
-        A tilted robot always damps; otherwise the robot's declared ``safe_action`` holds.
+        A tilted robot always damps; otherwise the robot's declared ``safe_action`` applies.
 
         Args:
             last_position: (n,) positions commanded before, rad; must be finite.
@@ -190,11 +190,11 @@ def _not_finite(reading: SensorReading, joints: Sequence[str]) -> str:
     for name in ("orientation", "angular_velocity_base", "velocity_command"):
         if not _finite(getattr(reading, name)):
             return name
-    return "the stamp, or one that is too large to calculate with"
+    return "the stamp, or one too large to calculate with"
 
 
 def _finite(*arrays: FloatArray) -> bool:
-    # NaN and inf survive a sum; a sum of finite values that overflows is no sensor value either.
+    # NaN and inf survive a sum; finite values whose sum overflows are not sensor values either.
     total = 0.0
     for array in arrays:
         total += sum(array.tolist())

@@ -24,7 +24,7 @@ def share_dir() -> Path:
         if (installed / "config").is_dir():
             return installed
     raise ShareError(
-        f"the shipped files of {PACKAGE} are not above {here}. Fix: install the package again."
+        f"the shipped files of {PACKAGE} are not above {here}. Fix: reinstall the package."
     )
 
 
@@ -37,5 +37,5 @@ def shipped(*parts: str) -> Path:
     path = share_dir().joinpath(*parts)
     if not path.exists():
         siblings = sorted(p.name for p in path.parent.glob("*")) if path.parent.is_dir() else []
-        raise ShareError(f"{path}: no such file. There is: {', '.join(siblings) or 'nothing'}.")
+        raise ShareError(f"{path}: no such file. Available: {', '.join(siblings) or 'nothing'}.")
     return path

@@ -39,7 +39,7 @@ class Limit(enum.Flag):
 
 
 TRIPS = Limit.FINITE | Limit.STALE | Limit.TILT
-"""Limits that replace the command by the robot's safe action."""
+"""Limits that replace the command with the robot's safe action."""
 
 BOUNDS = (Limit.RANGE, Limit.RATE, Limit.TORQUE)
 """Limits that only bound it."""
@@ -51,7 +51,7 @@ class LimitReport:
 
     Attributes:
         acted: every stage that changed the command.
-        detail: why, in one line for people; empty when stages only bounded the command, or none acted.
+        detail: why, in one human-readable line; empty if no stage tripped.
     """
 
     acted: Limit
@@ -59,7 +59,7 @@ class LimitReport:
 
     @functools.cached_property
     def tripped(self) -> bool:
-        """Whether the command was replaced by the robot's safe action."""
+        """Whether the command was replaced with the robot's safe action."""
         return bool(self.acted & TRIPS)
 
 
@@ -68,19 +68,19 @@ NOTHING_ACTED = LimitReport(Limit.NONE)
 
 @dataclass(frozen=True)
 class SensorReading:
-    """What the robot measured at one moment, and how it is wanted to move.
+    """What the robot measured at one moment, and how it is asked to move.
 
     Attributes:
         stamp: when it was measured, s, on the robot's or the simulator's clock.
         received: when it arrived, s, on the reader's steady clock; only staleness uses it.
         joint_position: (n,) rad.
-        joint_velocity: (n,) rad/s; where the robot spec says that it is estimated, only its being finite matters.
+        joint_velocity: (n,) rad/s; where the robot spec says it is estimated, it only has to be finite.
         orientation: (4,) quaternion xyzw, rotates body vectors into the world.
         angular_velocity_base: (3,) rad/s, in the body's frame.
-        velocity_command: (3,) velocity wanted forward and to the left, m/s, and about the vertical,
-            rad/s, in the body's frame; zero where nobody commands any.
-        joint_stamp: (n,) when each joint was measured, s, on the clock of ``stamp``; None where all
-            were then.
+        velocity_command: (3,) requested velocity forward and to the left, m/s, and about the vertical,
+            rad/s, in the body's frame; zero if none is commanded.
+        joint_stamp: (n,) when each joint was measured, s, on the clock of ``stamp``; None if all
+            were measured at ``stamp``.
     """
 
     stamp: float
@@ -95,11 +95,11 @@ class SensorReading:
 
 @dataclass(frozen=True)
 class Command:
-    """What the joint controllers shall do.
+    """What the joint controllers are to do.
 
     Attributes:
         mode: POSITION, DAMP or OFF.
-        position: (n,) targets, rad; without meaning unless ``mode`` is POSITION.
+        position: (n,) targets, rad; meaningless unless ``mode`` is POSITION.
         kp, kd: (n,) gains, N·m/rad and N·m·s/rad.
         limits: which safety stages acted.
     """

@@ -1,8 +1,8 @@
-"""Signatures: whether a file is, byte for byte, what the holder of a key has signed.
+"""Signatures: whether a file is, byte for byte, what the holder of a key signed.
 
-A signature is ed25519 (RFC 8032) over the file's exact bytes and lies beside the file: 64 raw bytes
-in ``FILE.sig``. Keys are PEM: PKCS #8 the private one, SubjectPublicKeyInfo the public one. So
-openssl can make and check all of it. Needs the ``sign`` extra.
+A signature is ed25519 (RFC 8032) over the file's exact bytes, stored beside the file: 64 raw bytes
+in ``FILE.sig``. Keys are PEM (PKCS #8 private, SubjectPublicKeyInfo public), so openssl can make and
+check all of it. Needs the ``sign`` extra.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def _ignore(warning: str) -> None:
 
 @dataclass(frozen=True)
 class Trust:
-    """Whose files are loaded.
+    """Whose files to load.
 
     Attributes:
-        policy: ``off`` loads any file, ``warn`` says so where no key has signed it, ``enforce``
-            refuses it.
+        policy: ``off`` loads any file, ``warn`` loads it with a warning if no key signed it,
+            ``enforce`` refuses it.
         public_keys: PEM files; a signature by one of them is enough.
-        warn: takes the warnings, one line each.
+        warn: called with each warning, one line.
     """
 
     policy: str = "off"
@@ -49,7 +49,7 @@ class Trust:
     warn: Callable[[str], object] = _ignore
 
     def __post_init__(self) -> None:
-        """Raise SignatureError if there is no such policy: a slip must not be taken for ``off``."""
+        """Raise SignatureError for an unknown policy: a typo must not pass for ``off``."""
         if self.policy not in POLICIES:
             raise SignatureError(
                 f"signature policy '{self.policy}' is unknown. Known: {', '.join(POLICIES)}."
@@ -57,16 +57,16 @@ class Trust:
 
 
 def check(data: bytes, path: str | Path, trust: Trust) -> str:
-    """Return why a file is not trusted, or an empty string where it is or nobody asks.
+    """Return why a file is not trusted; empty if it is, or if the policy is ``off``.
 
     Args:
-        data: the bytes of the file, those that will be used.
-        path: of the file; its signature lies beside it.
-        trust: whose signature is asked for.
+        data: the bytes of the file, exactly those that will be used.
+        path: the file; its signature is beside it.
+        trust: whose signature is required.
 
     Raises:
         SignatureError: it is not trusted, or a key cannot be used, and the policy is ``enforce``.
-        MissingExtraError: nothing can be checked, and the policy is ``enforce``.
+        MissingExtraError: the ``sign`` extra is not installed, and the policy is ``enforce``.
     """
     if trust.policy == "off":
         return ""
@@ -75,15 +75,15 @@ def check(data: bytes, path: str | Path, trust: Trust) -> str:
     except (SignatureError, MissingExtraError) as error:
         if trust.policy == "enforce":
             raise
-        return f"{path}: loaded all the same: {str(error).removeprefix(f'{path}: ')}"
+        return f"{path}: loaded anyway: {str(error).removeprefix(f'{path}: ')}"
     return ""
 
 
 def sign(path: str | Path, private_key: str | Path) -> Path:
-    """Sign the bytes that a file has now and return the path of the signature beside it.
+    """Sign a file's current bytes and return the path of the signature beside it.
 
     Raises:
-        SignatureError: the file or the key cannot be used, or the signature not be written.
+        SignatureError: the file or the key cannot be used, or the signature cannot be written.
         MissingExtraError: the ``sign`` extra is not installed.
     """
     key = _private_key(Path(private_key))
@@ -103,7 +103,7 @@ def make_keys(name: str | Path) -> tuple[Path, Path]:
     The private key is readable by its owner only, and not encrypted.
 
     Raises:
-        SignatureError: one of the files exists already, or cannot be written.
+        SignatureError: one of the files already exists, or cannot be written.
         MissingExtraError: the ``sign`` extra is not installed.
     """
     try:
@@ -124,11 +124,10 @@ def make_keys(name: str | Path) -> tuple[Path, Path]:
     for path in paths:
         if os.path.lexists(path):
             raise SignatureError(
-                f"{path}: exists already, and a key that is lost cannot be made again. "
-                f"Choose another name."
+                f"{path}: already exists, and a lost key cannot be recovered. Choose another name."
             )
     for path, text, mode in zip(paths, (private, public), (0o600, 0o644), strict=True):
-        try:  # never through a link, never over a file that has come meanwhile
+        try:  # never through a link, never over a file that has appeared meanwhile
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
                 file.write(text)
         except OSError as error:
@@ -137,13 +136,13 @@ def make_keys(name: str | Path) -> tuple[Path, Path]:
 
 
 def signature_path(path: str | Path) -> Path:
-    """Return where the signature of a file lies."""
+    """Return the path of the signature of a file."""
     return Path(f"{path}{SUFFIX}")
 
 
 def _verify(data: bytes, path: Path, public_keys: tuple[Path, ...]) -> None:
     if not public_keys:
-        raise SignatureError(f"{path}: no public key is given to check its signature by.")
+        raise SignatureError(f"{path}: no public key given to check its signature with.")
     keys = [_public_key(key) for key in public_keys]
     from cryptography.exceptions import InvalidSignature
 
@@ -163,8 +162,8 @@ def _verify(data: bytes, path: Path, public_keys: tuple[Path, ...]) -> None:
             key.verify(signature, data)
             return
     raise SignatureError(
-        f"{path}: its signature is by none of {', '.join(map(str, public_keys))}: "
-        f"it was changed after it was signed, or signed by somebody else. Get it anew from its maker."
+        f"{path}: signature does not match any trusted key ({', '.join(map(str, public_keys))}): the file was "
+        f"changed after signing, or signed by someone else. Get a fresh copy from its author."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a robot spec has to state, and what of it a document does not state yet."""
+"""What a robot spec has to state, and what a document still lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JOINT_FIELDS: Mapping[str, bool] = {
     "rotor_inertia": True,
     "max_target_rate": False,
 }
-"""Name in the YAML of a joint -> whether zero is allowed."""
+"""Joint field in the YAML -> whether zero is allowed."""
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "safety": ("safe_action", "max_tilt", "max_reading_age"),
@@ -24,10 +24,10 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 
 
 def missing_fields(document: Mapping[str, object]) -> list[str]:
-    """Return all that a spec does not state yet, a line for each part; a field without a value counts.
+    """Return everything a spec still lacks, one line per part; a field without a value counts.
 
     Args:
-        document: the parsed YAML; what is there but of a wrong type is passed over.
+        document: the parsed YAML; values of the wrong type are ignored.
     """
     lines = _lack(document, ("name", "joints", "legs", *PARTS))
     joints, defaults = document.get("joints"), joint_defaults(document)
@@ -49,13 +49,13 @@ def missing_fields(document: Mapping[str, object]) -> list[str]:
 
 
 def joint_defaults(document: Mapping[str, object]) -> object:
-    """Return what joints take that do not state it themselves: nothing, where there is nothing."""
+    """Return the values for joints that do not state their own; empty if there are none."""
     defaults = document.get("joint_defaults")
     return {} if defaults is None else defaults
 
 
 def _lack_joints(joints: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """Return a line for each set of joints that lack the same."""
+    """Return a line for each set of joints that lack the same fields."""
     by_joints: dict[tuple[str, ...], list[str]] = {}
     for field in JOINT_FIELDS:
         those = tuple(name for name, values in joints.items() if values.get(field) is None)

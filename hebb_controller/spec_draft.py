@@ -1,4 +1,4 @@
-"""Drafts a robot spec from a URDF: what the URDF states, what follows from its tree, and nothing else."""
+"""Draft a robot spec from a URDF: what it states, what follows from its tree, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .robot import FloatArray
 from .urdf import UrdfJoint, read_urdf
 
 HINGES = ("revolute", "continuous")
-SAME = 0.01  # m: hips that lie nearer than this to each other's image are left and right
+SAME = 0.01  # m: hips closer than this to each other's mirror image are left and right
 OFF_MIDDLE = (
-    0.01  # m: hips nearer than this to the middle are neither front nor rear, left nor right
+    0.01  # m: hips closer than this to the middle are neither front nor rear, left nor right
 )
-TURNED = 1e-3  # an imu whose axes are further off the trunk's is turned
+TURNED = 1e-3  # an IMU whose axes are further off the trunk's is rotated
 
 
 class Leg(NamedTuple):
@@ -38,16 +38,16 @@ class Leg(NamedTuple):
 
 @dataclass(frozen=True)
 class Draft:
-    """What a URDF says of a robot.
+    """What a URDF says about a robot.
 
     Attributes:
-        name: of the robot.
+        name: name of the robot.
         source: the file.
-        joints: the hinges to be driven, in the order of the file.
+        joints: the hinges to be driven, in file order.
         legs: guessed from the tree; empty where it branches beyond the trunk.
-        mirror: right joint -> left joint, with a minus where it turns the other way; empty where right
-            and left are not clear.
-        notes: what a person should know.
+        mirror: right joint -> left joint, with a minus where it turns the other way; empty if
+            right and left are ambiguous.
+        notes: remarks for the user.
     """
 
     name: str
@@ -59,14 +59,14 @@ class Draft:
 
 
 def draft_from_urdf(path: Path, *, skip: Collection[str] = ()) -> Draft:
-    """Return what a URDF says of a robot.
+    """Return what a URDF says about a robot.
 
     Args:
-        path: the file, plain URDF: xacro has to be run first.
+        path: the file, plain URDF: run xacro first.
         skip: movable joints that are not to be driven, such as those of a gripper.
 
     Raises:
-        RobotSpecError: the file is unreadable, no tree, or has movable joints that are no hinges.
+        RobotSpecError: the file is unreadable, is not a tree, or has movable joints other than hinges.
     """
     name, joints = read_urdf(path)
     unknown = [joint for joint in skip if joint not in {j.name for j in joints}]
@@ -90,8 +90,8 @@ def draft_from_urdf(path: Path, *, skip: Collection[str] = ()) -> Draft:
         notes.append("no mirror: left and right do not match; state it, or leave it out")
     if any(len(leg.joints) > 1 for leg in legs):
         notes += [
-            f"leg {leg.name} is one joint that turns without end: "
-            f"leave it out with --skip {leg.joints[0].name} if it is none"
+            f"leg {leg.name} is a single continuous joint: "
+            f"if it is not a leg, leave it out with --skip {leg.joints[0].name}"
             for leg in legs
             if [joint.kind for joint in leg.joints] == ["continuous"]
         ]
@@ -99,7 +99,7 @@ def draft_from_urdf(path: Path, *, skip: Collection[str] = ()) -> Draft:
 
 
 def _imu_notes(joints: Sequence[UrdfJoint]) -> list[str]:
-    """Return how each link that is called an imu is mounted, unless it is along the trunk."""
+    """Return how each link named as an IMU is mounted, unless it is aligned with the trunk."""
     fixed = {joint.child: joint for joint in joints if joint.kind == "fixed"}
     moved = {joint.child for joint in joints} - set(fixed)
     notes = []
@@ -111,16 +111,16 @@ def _imu_notes(joints: Sequence[UrdfJoint]) -> list[str]:
         if "imu" in link.lower() and above not in moved and turned:
             angles = ", ".join(_number(round(angle, 4) + 0.0) for angle in _rpy(joint.rotation))
             notes.append(
-                f"link {link} is turned: if it is the imu, and its driver does not turn its readings, "
+                f"link {link} is rotated: if it is the IMU and its driver does not correct for this, "
                 f"state imu: {{rotation: [{angles}]}}"
             )
     return notes
 
 
 def _rpy(rotation: FloatArray) -> tuple[float, float, float]:
-    """Return the turns about the fixed x, then y, then z axis, rad, that make a (3, 3) rotation."""
+    """Return the angles about the fixed x, then y, then z axis, rad, of a (3, 3) rotation."""
     down = float(rotation[2, 0])
-    if abs(down) > 1.0 - 1e-12:  # x points up or down: roll and yaw are one turn
+    if abs(down) > 1.0 - 1e-12:  # x points up or down: roll and yaw coincide
         return 0.0, -math.copysign(0.5 * math.pi, down), math.atan2(-rotation[0, 1], rotation[1, 1])
     return (
         math.atan2(rotation[2, 1], rotation[2, 2]),
@@ -151,7 +151,7 @@ def _legs(driven: Sequence[UrdfJoint], joints: Sequence[UrdfJoint]) -> tuple[Leg
 
 
 def _leg_names(chains: Sequence[tuple[UrdfJoint, ...]]) -> list[str]:
-    """Return FL, FR, RL, RR for four hips, one in each quarter; else what the joints' names share."""
+    """Return FL, FR, RL, RR for four hips, one in each quarter; else the joints' common prefixes."""
     hips = np.array([chain[0].position[:2] for chain in chains])
     middle = hips.mean(axis=0)
     quarters = [("F" if x > 0 else "R") + ("L" if y > 0 else "R") for x, y in hips - middle]
@@ -165,7 +165,7 @@ def _leg_names(chains: Sequence[tuple[UrdfJoint, ...]]) -> list[str]:
 
 
 def _mirror(legs: Sequence[Leg]) -> Mapping[str, str]:
-    """Return the image of each joint seen in the plane y = 0, or nothing where that is not clear."""
+    """Return the mirror image of each joint in the plane y = 0, or nothing if that is ambiguous."""
     image = np.array((1.0, -1.0, 1.0))
     pairs: dict[str, str] = {}
     left = [leg for leg in legs if leg.hip[1] > OFF_MIDDLE]
@@ -185,7 +185,7 @@ def _mirror(legs: Sequence[Leg]) -> Mapping[str, str]:
         if len(others) != 1:
             return {}
         for a, b in zip(one.joints, others[0].joints, strict=True):
-            # A rotation vector is seen in a mirror as the negative of its image.
+            # A mirrored rotation vector is the negative of its image.
             along = -float(a.axis @ (image * b.axis))
             if abs(along) < math.cos(0.01) or not _images(a.limits, b.limits, along):
                 return {}
@@ -194,7 +194,7 @@ def _mirror(legs: Sequence[Leg]) -> Mapping[str, str]:
 
 
 def _images(right: Mapping[str, float], left: Mapping[str, float], sign: float) -> bool:
-    """Return whether two ranges are each other's image, to the digits in which they are written."""
+    """Return whether two ranges are each other's image, to the digits they are written with."""
     if "lower" not in right or "lower" not in left:
         return "lower" not in right and "lower" not in left
     low, high = (left["lower"], left["upper"]) if sign > 0 else (-left["upper"], -left["lower"])
@@ -202,17 +202,17 @@ def _images(right: Mapping[str, float], left: Mapping[str, float], sign: float) 
 
 
 def _inwards(limits: Mapping[str, float]) -> tuple[float, float]:
-    """Return a range with four decimals that does not reach beyond the given one."""
+    """Return a range rounded to four decimals, within the given one."""
     return math.ceil(limits["lower"] * 1e4) / 1e4, math.floor(limits["upper"] * 1e4) / 1e4
 
 
-# What a person states, in the order in which the draft asks for it, and what it is.
+# What the user has to state, in the order in which the draft asks for it, and what it is.
 _JOINT_FIELDS: Mapping[str, str] = {
     "lower": "rad, limit of the position target",
     "upper": "rad",
     "velocity": "rad/s, the joint's largest speed",
-    "torque": "N·m, what motor and gear can bear",
-    "default": "rad, the stand from which a run starts",
+    "torque": "N·m, what motor and gear can take",
+    "default": "rad, the pose in which a run starts",
     "kp": "N·m/rad, of the joint's controller",
     "kd": "N·m·s/rad",
     "rotor_inertia": "kg·m² at the joint: the rotor's times the square of the gear ratio",
@@ -234,7 +234,8 @@ def spec_text(draft: Draft, *, directory: Path | None = None) -> str:
 
     Args:
         draft: the draft.
-        directory: of the spec's file: a URDF in it or below is named from there, others absolutely.
+        directory: directory of the spec: a URDF in or below it gets a relative path, others an
+            absolute one.
     """
     source = draft.source.resolve()
     if directory is not None and source.is_relative_to(directory.resolve()):
@@ -243,7 +244,7 @@ def spec_text(draft: Draft, *, directory: Path | None = None) -> str:
         model = source
     lines = [
         f"# Drafted from {source.name}. SI units, radians, x forward, y left, z up.",
-        "# A field without a value is missing: the spec loads once each has one.",
+        "# A field without a value is missing: the spec loads once every field has one.",
         f"name: {_word(draft.name)}",
         "",
         "# Joints in the order of the URDF, with its limits; check them against the motors' data sheet.",
@@ -270,7 +271,7 @@ def spec_text(draft: Draft, *, directory: Path | None = None) -> str:
     if draft.mirror:
         lines += [
             "",
-            "# Guessed from the geometry: each right joint's image in a mirror.",
+            "# Guessed from the geometry: each right joint's mirror image.",
             "mirror:",
         ]
         lines += [f"  {_word(a)}: {_word(b)}" for a, b in draft.mirror.items()]
@@ -284,7 +285,7 @@ def _fields(fields: Mapping[str, str]) -> list[str]:
 
 
 def _number(value: float) -> str:
-    # YAML takes 1e+06 for a word, 1.0e+06 for a number.
+    # YAML reads 1e+06 as a string, 1.0e+06 as a number.
     mantissa, exponent, power = f"{value:.10g}".partition("e")
     return (mantissa if re.search(r"[.inf]", mantissa) else f"{mantissa}.0") + exponent + power
 

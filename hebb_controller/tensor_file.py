@@ -1,8 +1,8 @@
 """Files of tensors with one JSON document: safetensors, read with care.
 
-Rule files and recordings are such files. They are written by the safetensors library; reading is our
-own, since anything may stand in a file: sizes are checked before memory is taken, nothing is copied, and
-what is wrong is named.
+Rule files, network snapshots and baselines are such files. They are written by the safetensors
+library; reading is our own, since a file may hold anything: sizes are checked before memory is
+allocated, nothing is copied, and errors name what is wrong.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .files import read_bounded, write_atomically
 from .json_fields import Json, decode, parse_json
 
 MAX_HEADER_BYTES = 1024 * 1024
-MAX_DIMENSIONS = 8  # of a tensor; more than any has
+MAX_DIMENSIONS = 8  # per tensor; more than any has
 
 Tensors: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
@@ -39,11 +39,11 @@ class Layout:
     """One kind of file.
 
     Attributes:
-        what: with its article, for messages.
-        suffix: of its name.
-        key: of the JSON document in the header.
-        max_bytes: of a file.
-        dtypes: of its tensors: safetensors' name -> numpy's.
+        what: what it is, with an article, for messages.
+        suffix: suffix of its name.
+        key: key of the JSON document in the header.
+        max_bytes: largest size of a file.
+        dtypes: dtypes of its tensors: safetensors' name -> numpy's.
     """
 
     what: str
@@ -57,7 +57,7 @@ def write_file(path: Path, layout: Layout, document: str, tensors: Tensors) -> N
     """Write a file; it appears whole or not at all.
 
     Raises:
-        RuleFileError: it has another suffix, it would be too large to be read, or writing failed.
+        RuleFileError: its suffix is wrong, it would be too large to read, or writing failed.
     """
     check_name(path, layout)
     arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
@@ -76,10 +76,10 @@ def check_name(path: Path, layout: Layout) -> None:
     """Check that a file of this kind may be written at this path.
 
     Raises:
-        RuleFileError: it has another suffix, or there is no such directory.
+        RuleFileError: its suffix is wrong, or there is no such directory.
     """
     if not path.name.endswith(layout.suffix):
-        raise RuleFileError(f"{path}: the name of {layout.what} ends in {layout.suffix}.")
+        raise RuleFileError(f"{path}: the name of {layout.what} must end in {layout.suffix}.")
     if not path.parent.is_dir():
         raise RuleFileError(f"{path}: there is no directory {path.parent}.")
 
@@ -88,21 +88,21 @@ def read_file(path: Path, layout: Layout) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        RuleFileError: it is missing, too large, no file, or plainly something else.
+        RuleFileError: it is missing, too large, not a file, or plainly something else.
     """
     where = str(path)
     data = read_bounded(path, layout.max_bytes, RuleFileError)
     if len(data) > layout.max_bytes:
         raise RuleFileError(f"{where}: larger than {layout.max_bytes} bytes.")
     for magic, what in _FOREIGN_MAGIC.items():
-        # A pickle's first byte may also begin the length of a header; the next seven tell.
+        # A pickle's first byte may also begin a header's length; the next seven bytes tell.
         if data.startswith(magic) and int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
             raise RuleFileError(f"{where}: this is {what}, not {layout.what} ({layout.suffix}).")
     return data
 
 
 def split(data: bytes, layout: Layout, where: str) -> tuple[str, Tensors]:
-    """Return the JSON document and the tensors in some bytes: read-only views, nothing is copied.
+    """Return the JSON document and the tensors in ``data``: read-only views, nothing is copied.
 
     Raises:
         RuleFileError: they are damaged; the message names the field or the tensor.
@@ -113,7 +113,7 @@ def split(data: bytes, layout: Layout, where: str) -> tuple[str, Tensors]:
             f"{where}: not {layout.what} ({layout.suffix}), or its beginning is damaged."
         )
     if 8 + length > len(data):
-        raise RuleFileError(f"{where}: truncated: the header is not complete.")
+        raise RuleFileError(f"{where}: truncated: the header is incomplete.")
     outer = parse_json(data[8 : 8 + length], where)
     metadata = outer.get("__metadata__") if isinstance(outer, dict) else None
     if not isinstance(outer, dict) or not isinstance(metadata, dict) or layout.key not in metadata:
@@ -126,7 +126,7 @@ def split(data: bytes, layout: Layout, where: str) -> tuple[str, Tensors]:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What a safetensors header says of a tensor; offsets count from the end of the header."""
+    """What a safetensors header says about a tensor; offsets count from the end of the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -154,7 +154,7 @@ def _tensors(
             or len(shape) > MAX_DIMENSIONS
             or not all(0 <= number <= len(data) for number in numbers)
         ):
-            raise RuleFileError(f"{where}: {place}: shape and data_offsets are of no tensor.")
+            raise RuleFileError(f"{where}: {place}: invalid shape or data_offsets.")
         if span[1] - span[0] != dtype.itemsize * math.prod(shape) or start + span[1] > len(data):
             raise RuleFileError(
                 f"{where}: truncated or damaged: {place} has data_offsets that do not fit its "
@@ -171,6 +171,6 @@ def _tensors(
     if start + end != len(data):
         raise RuleFileError(
             f"{where}: truncated or damaged: {end} bytes of tensors are announced, "
-            f"{len(data) - start} there."
+            f"{len(data) - start} found."
         )
     return tensors

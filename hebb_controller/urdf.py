@@ -1,8 +1,8 @@
 """Reads the joints of a URDF.
 
-A standard XML parser is enough: of a URDF this takes the joints only, while the packages that read all
-of it bring lxml, and the better ones mesh libraries. A document type, which is where XML hides
-entities, is refused; URDFs have none.
+The standard XML parser is enough: only the joints are needed, while packages that read all of a URDF
+pull in lxml, and the better ones mesh libraries. A document type, which is where XML hides entities,
+is refused; URDFs have none.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ _LIMITS: Mapping[str, str] = {
     "velocity": "velocity",
     "effort": "torque",
 }
-"""What a URDF calls a limit -> what a spec calls it."""
+"""Name of a limit in a URDF -> its name in a spec."""
 
 
 NO_LIMIT = 1e6
-"""A limit from here on, in SI units, stands for none."""
+"""A limit this large or larger, in SI units, stands for none."""
 
 
 class _NoDoctype(ET.TreeBuilder):
     """Refuses a document type before anything in it is read."""
 
     def doctype(self, name: str, pubid: str, system: str) -> None:
-        raise RobotSpecError("it has a DOCTYPE, which no URDF needs. Take it out.")
+        raise RobotSpecError("it has a DOCTYPE, which no URDF needs. Remove it.")
 
 
 @dataclass(frozen=True)
 class UrdfJoint:
-    """A joint as the URDF has it, in the frame of the root link at zero position.
+    """A joint of a URDF, in the frame of the root link at zero position.
 
     Attributes:
         name: its name.
         kind: ``revolute``, ``continuous``, ``fixed``, …
-        parent, child: the links that it joins.
+        parent, child: the links it joins.
         position: (3,) m.
         axis: (3,) unit vector.
-        rotation: (3, 3) takes vectors of the child link to the root link.
-        limits: lower, upper, velocity and torque, as far as they are stated and mean something; the
-            range is within the soft limits of a <safety_controller>.
+        rotation: (3, 3) rotates vectors from the child link's frame into the root link's.
+        limits: lower, upper, velocity and torque, as far as stated and meaningful; the range is
+            within the soft limits of a <safety_controller>.
         mimics: whether another joint moves it.
     """
 
@@ -70,17 +70,17 @@ def read_urdf(path: Path) -> tuple[str, list[UrdfJoint]]:
     """Return a robot's name and its joints, in the order of the file.
 
     Args:
-        path: the file, plain URDF: xacro has to be run first.
+        path: the file, plain URDF: run xacro first.
 
     Raises:
-        RobotSpecError: the file is unreadable, or its joints are no tree.
+        RobotSpecError: the file is unreadable, or its joints do not form a tree.
     """
     try:
         root = ET.parse(path, ET.XMLParser(target=_NoDoctype())).getroot()  # noqa: S314 - see top
     except (ET.ParseError, OSError, ValueError, LookupError) as error:
         raise RobotSpecError(f"{path}: not readable as XML: {error}") from error
     if root.tag != "robot":
-        raise RobotSpecError(f"{path}: its root is <{root.tag}>, that of a URDF is <robot>.")
+        raise RobotSpecError(f"{path}: its root is <{root.tag}>; a URDF has <robot>.")
     if any("xacro" in element.tag for element in root.iter()):
         raise RobotSpecError(f"{path}: this is xacro. Expand it first: xacro FILE > robot.urdf")
     elements = root.findall("joint")
@@ -88,14 +88,14 @@ def read_urdf(path: Path) -> tuple[str, list[UrdfJoint]]:
     names = [element.get("name", "") for element in elements]
     if len(into) != len(elements) or len(set(names)) != len(names) or not all(names):
         raise RobotSpecError(
-            f"{path}: it is no tree: a joint's name or a child link stands twice, or a joint has no name."
+            f"{path}: not a tree: a joint name or child link is repeated, or a joint has no name."
         )
     poses: dict[str, tuple[FloatArray, FloatArray]] = {}
 
     def pose(link: str, above: tuple[str, ...] = ()) -> tuple[FloatArray, FloatArray]:
         """Return rotation (3, 3) and position (3,) of a link in the root link at zero position."""
         if link in above:
-            raise RobotSpecError(f"{path}: link '{link}' hangs on itself.")
+            raise RobotSpecError(f"{path}: link '{link}' is its own ancestor.")
         if link not in into:
             return np.eye(3), np.zeros(3)
         if link not in poses:
@@ -123,8 +123,8 @@ def _joint(element: ET.Element, path: Path, turn: FloatArray, position: FloatArr
     for theirs, ours in _LIMITS.items():
         if limit is not None and theirs in limit.attrib:
             (stated[ours],) = _numbers(limit.get(theirs, ""), 1, f"{path}: {theirs}")
-    # A continuous joint has no range; a speed or torque of zero means that nobody has stated one. The end
-    # of a range that is not stated is 0 (wiki.ros.org/urdf/XML/joint).
+    # A continuous joint has no range; a speed or torque of zero means that none was stated. An end of
+    # a range that is not stated is 0 (wiki.ros.org/urdf/XML/joint).
     low, high = stated.pop("lower", 0.0), stated.pop("upper", 0.0)
     soft = element.find("safety_controller")
     ends = ("soft_lower_limit", "soft_upper_limit")

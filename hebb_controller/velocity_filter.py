@@ -8,17 +8,17 @@ import numpy as np
 
 from .robot import FloatArray
 
-MAX_SPEED = 1e6  # rad/s, of a difference: with the largest numbers it would not be finite
+MAX_SPEED = 1e6  # rad/s, of a difference, which could overflow otherwise
 
 
 class VelocityFilter:
     """A first-order low-pass over differences of position; it starts at rest.
 
-    v ← v + (1 − exp(−2π·cutoff·Δt))·(Δq/Δt − v): the exact answer of the low-pass to a velocity that is
-    constant between two readings, so that an uneven Δt needs no other treatment.
+    v ← v + (1 − exp(−2π·cutoff·Δt))·(Δq/Δt − v): the exact response of the low-pass to a velocity that
+    is constant between two readings, so an uneven Δt needs no special treatment.
 
     Args:
-        cutoff: frequency at which the low-pass lets 1/√2 pass, Hz.
+        cutoff: frequency at which the low-pass has a gain of 1/√2, Hz.
     """
 
     def __init__(self, cutoff: float) -> None:
@@ -27,7 +27,7 @@ class VelocityFilter:
         self._velocity: FloatArray = np.zeros(0)
 
     def reset(self) -> None:
-        """Forget what was: the next position is one at rest."""
+        """Forget the past: the next position is taken to be at rest."""
         self._before = None
 
     def update(self, position: FloatArray, stamp: float | FloatArray) -> FloatArray:
@@ -35,7 +35,7 @@ class VelocityFilter:
 
         Args:
             position: (n,) rad; must be finite.
-            stamp: when it was measured, s, or (n,) when each was; one that does not come after the last
+            stamp: when it was measured, s, or (n,) per joint; a stamp that is not later than the last
                 changes nothing.
         """
         stamps = np.broadcast_to(stamp, position.shape)
@@ -44,7 +44,7 @@ class VelocityFilter:
             self._velocity = np.zeros(len(position))
             return self._velocity
         last, since = self._before
-        # Stamps on a wire are whole nanoseconds: the difference is the same there and here.
+        # Stamps on the wire are whole nanoseconds: rounding gives the same difference there and here.
         step = np.maximum(np.round((stamps - since) * 1e9) * 1e-9, 0.0)
         new = step > 0.0
         with np.errstate(over="ignore"):

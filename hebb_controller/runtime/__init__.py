@@ -1,4 +1,4 @@
-"""Runtimes: a rule made to run."""
+"""Runtimes, which execute rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RUNTIMES = ("numpy", "onnx")
 
 
 def make_runtime(name: str, rule: Rule) -> InspectableRuntime:
-    """Return a rule in the runtime of this name, one of ``RUNTIMES``.
+    """Return a runtime for a rule by the runtime's name, one of ``RUNTIMES``.
 
     Raises:
         HebbError: there is no such runtime.

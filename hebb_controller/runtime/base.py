@@ -1,4 +1,4 @@
-"""The protocol that every runtime, and anyone's own controller network, follows."""
+"""The protocol that every runtime, and any custom controller network, follows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Runtime(Protocol):
     def reset(self, rng: np.random.Generator) -> None:
         """Start a run: draw the initial weights, forget the rest of the state.
 
-        ``plasticity_gain`` is a setting, no state: it stays.
+        ``plasticity_gain`` is a setting, not state: it is kept.
         """
         ...
 
@@ -44,16 +44,16 @@ class Runtime(Protocol):
         ...
 
     def restore(self, state: State) -> None:
-        """Take a state that :attr:`state` returned.
+        """Restore a state that :attr:`state` returned.
 
         Raises:
-            ShapeError: an array is missing or of another shape; nothing is changed then.
+            ShapeError: an array is missing or of another shape; nothing is then changed.
         """
         ...
 
 
 class InspectableRuntime(Runtime, Protocol):
-    """A runtime that shows its network between two ticks: all arrays are views, to be read only."""
+    """A runtime that shows its network between ticks: all arrays are views, not to be changed."""
 
     @property
     def layers(self) -> list[Array]:
@@ -67,7 +67,7 @@ class InspectableRuntime(Runtime, Protocol):
 
     @property
     def shows_change(self) -> bool:
-        """Whether :attr:`last_change` is ever there."""
+        """Whether :attr:`last_change` is ever available."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""The default runtime: numpy, in place, nothing allocated in a tick but the returned action."""
+"""The default runtime: numpy, in place; a tick allocates only the returned action."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ class NumpyRuntime:
 
     @property
     def layers(self) -> list[Array]:
-        """The live weights per layer, (n_out, n_in): views, to be read only."""
+        """The live weights per layer, (n_out, n_in): views, not to be changed."""
         return self._layers
 
     @property
     def activations(self) -> list[Array]:
-        """The last activations per layer of neurons, (n,): views, to be read only."""
+        """The last activations per layer of neurons, (n,): views, not to be changed."""
         return self._activations
 
     @property
     def last_change(self) -> list[Array] | None:
-        """The last plastic change per layer, or None before the first: views, to be read only."""
+        """The last plastic change per layer, or None before the first: views, not to be changed."""
         return self._delta_layers
 
     def reset(self, rng: np.random.Generator) -> None:
@@ -119,10 +119,10 @@ class NumpyRuntime:
         }
 
     def restore(self, state: State) -> None:
-        """Take a state that :attr:`state` returned.
+        """Restore a state that :attr:`state` returned.
 
         Raises:
-            ShapeError: an array is missing or of another size; nothing is changed then.
+            ShapeError: an array is missing or of another size; nothing is then changed.
         """
         own = {"weights": self._weights, "initial": self._initial, "trace": self._trace}
         for name, array in own.items():

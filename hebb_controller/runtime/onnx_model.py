@@ -1,4 +1,4 @@
-"""Exported models from elsewhere: read, checked in full, and written anew before an engine sees them."""
+"""Untrusted ONNX models: read, checked in full, and rewritten before an engine sees them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _FIX = "Fix: export it again from its rule file."
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """A model that was found to be what :func:`~hebb_controller.onnx_export.export_onnx` writes.
+    """A model verified to be what :func:`~hebb_controller.onnx_export.export_onnx` writes.
 
     Attributes:
         header: the rule's header.
         start: (n_synapses,) the evolved start, or None where it is drawn at random.
-        data: the model, written anew.
+        data: the model, rewritten.
     """
 
     header: RuleHeader
@@ -46,10 +46,10 @@ class OnnxModel:
 
 
 def read_onnx(data: bytes, where: str) -> OnnxModel:
-    """Return the model in some bytes after checking all of it.
+    """Return the model in ``data``, after checking all of it.
 
-    Everything in an exported model but its numbers follows from its header, so that the graph found
-    is compared with the one that would be written for that header.
+    Everything in an exported model but its numbers follows from its header, so the graph found is
+    compared with the one that would be written for that header.
 
     Raises:
         RuleFileError: it is something else, or holds NaN or inf; the message says where.
@@ -71,14 +71,14 @@ def read_onnx(data: bytes, where: str) -> OnnxModel:
         raise RuleFileError(f"{where}: holds functions or training steps. {_FIX}")
     _check_nodes(model.graph.node, where)
     header = parse_header(document, where)
-    if len(model.graph.node) < len(header.layer_sizes) - 1:  # before so large a graph is made
+    if len(model.graph.node) < len(header.layer_sizes) - 1:  # before a graph that large is built
         raise RuleFileError(f"{where}: fewer nodes than the header has layers. {_FIX}")
     tensors = _take_tensors(model.graph, header, where)
     expected = skeleton(header, document)
     _check_interface(model.graph.input, expected.graph.input, f"{where}: input")
     _check_interface(model.graph.output, expected.graph.output, f"{where}: output")
     if model.graph != expected.graph:
-        raise RuleFileError(f"{where}: its graph is not the one that its header asks for. {_FIX}")
+        raise RuleFileError(f"{where}: its graph is not the one that its header requires. {_FIX}")
     start = None
     if header.initial.distribution == "evolved":
         layers = range(len(header.layer_sizes) - 1)
@@ -101,7 +101,7 @@ def _document(model: onnx.ModelProto, where: str) -> str:
             f"{where}: {len(documents)} '{HEADER_KEY}' entries in its metadata instead of one: "
             f"not a model that `hebb export --onnx` wrote."
         )
-    if not isinstance(documents[0], str):  # protobuf hands over as bytes what is not UTF-8
+    if not isinstance(documents[0], str):  # protobuf returns bytes for what is not UTF-8
         raise RuleFileError(f"{where}: '{HEADER_KEY}' in its metadata is not text.")
     return documents[0]
 
@@ -157,7 +157,7 @@ def _fields(
         if wire == 2 and key >> 3 == number:
             yield message[at : at + length]
         at += length
-    raise RuleFileError(f"{where}: more than {most} parts in one part of the model.")
+    raise RuleFileError(f"{where}: more than {most} items in one part of the model.")
 
 
 def _check_nodes(nodes: Iterable[onnx.NodeProto], where: str, *, nested: bool = False) -> None:
@@ -169,7 +169,7 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], where: str, *, nested: bool = 
             )
         if node.op_type not in OPERATORS:
             raise RuleFileError(
-                f"{where}: operator {node.op_type[:40]!r} is none of {', '.join(OPERATORS)}. {_FIX}"
+                f"{where}: operator {node.op_type[:40]!r} is not one of {', '.join(OPERATORS)}. {_FIX}"
             )
         if nested and node.op_type == "If":
             raise RuleFileError(f"{where}: an If inside an If. {_FIX}")
@@ -179,7 +179,7 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], where: str, *, nested: bool = 
 
 
 def _take_tensors(graph: onnx.GraphProto, header: RuleHeader, where: str) -> dict[str, bytes]:
-    """Return the numbers that follow from no header, and leave their places in the graph empty."""
+    """Return the numbers that no header determines, and leave their places in the graph empty."""
     stored = {}
     for tensor in graph.initializer:
         if tensor.external_data or tensor.data_location != TensorProto.DEFAULT:
@@ -197,7 +197,7 @@ def _take_tensors(graph: onnx.GraphProto, header: RuleHeader, where: str) -> dic
         if tensor.data_type != TensorProto.FLOAT or tuple(tensor.dims) != shape:
             raise RuleFileError(
                 f"{place} is {_type_name(tensor.data_type)} {str(tuple(tensor.dims))[:40]}; the header "
-                f"asks for float32 {shape}. {_FIX}"
+                f"requires float32 {shape}. {_FIX}"
             )
         taken[name] = tensor.raw_data
         tensor.ClearField("raw_data")
@@ -215,7 +215,7 @@ def _check_interface(
     for name in (*want, *have):
         if have.get(name) != want.get(name):
             raise RuleFileError(
-                f"{place} {name[:40]!r} is {have.get(name, 'missing')}; the header asks for "
+                f"{place} {name[:40]!r} is {have.get(name, 'missing')}; the header requires "
                 f"{want.get(name, 'no such thing')}. {_FIX}"
             )
 

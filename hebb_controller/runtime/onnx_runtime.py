@@ -25,8 +25,8 @@ Buffer: TypeAlias = npt.NDArray[np.generic]
 class OnnxRuntime:
     """Runs one exported rule; see :class:`~hebb_controller.runtime.base.InspectableRuntime`.
 
-    Its state is that of the numpy runtime. Weights lie in two buffers: a tick reads one and writes the
-    other, and the next tick goes the other way.
+    Its state is that of the numpy runtime. Weights live in two buffers: a tick reads one and writes
+    the other, and the next tick does the reverse.
 
     Args:
         model: bytes that :func:`~hebb_controller.onnx_export.export_onnx` made.
@@ -95,12 +95,12 @@ class OnnxRuntime:
 
     @property
     def layers(self) -> list[Array]:
-        """The weights per layer, (n_out, n_in), until the next tick: views, to be read only."""
+        """The weights per layer, (n_out, n_in), until the next tick: views, not to be changed."""
         return self._layers[self._now]
 
     @property
     def activations(self) -> list[Array]:
-        """The last activations per layer of neurons, (n,): views, to be read only."""
+        """The last activations per layer of neurons, (n,): views, not to be changed."""
         return self._activations
 
     @property
@@ -150,10 +150,10 @@ class OnnxRuntime:
         }
 
     def restore(self, state: State) -> None:
-        """Take a state that :attr:`state` returned, of this runtime or of another.
+        """Restore a state that :attr:`state` returned, of this runtime or another.
 
         Raises:
-            ShapeError: an array is missing or of another size; nothing is changed then.
+            ShapeError: an array is missing or of another size; nothing is then changed.
         """
         own: dict[str, Buffer] = {
             "weights": self._weights[self._now],
@@ -172,7 +172,7 @@ class OnnxRuntime:
         inputs: Mapping[str, Buffer],
         outputs: Mapping[str, Buffer],
     ) -> onnxruntime.IOBinding:
-        """Return a binding of the graph's inputs and outputs to the buffers of their names."""
+        """Return a binding of the graph's inputs and outputs to the buffers of the same names."""
         session = self._session
         binding = session.io_binding()
         taken = (*session.get_inputs(), *session.get_overridable_initializers())
@@ -181,7 +181,7 @@ class OnnxRuntime:
             (binding.bind_output, session.get_outputs(), outputs),
         ):
             for value in values:
-                if value.name == "tick_out":  # counted here for graphs without it, too
+                if value.name == "tick_out":  # counted here, also for graphs without it
                     continue
                 array = buffers[value.name]
                 bind(value.name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
@@ -201,7 +201,7 @@ def load_onnx(path: str | Path) -> OnnxRuntime:
 
 
 def _options() -> onnxruntime.SessionOptions:
-    """Return options for a tick of some ten microseconds: a second thread would only cost."""
+    """Return options for a tick of some ten microseconds, where a second thread only costs time."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -209,11 +209,11 @@ def _options() -> onnxruntime.SessionOptions:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     for pool in ("intra_op", "inter_op"):
         options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
-    # There is nothing to fuse in the graph: what was exported is what runs, and loads faster.
+    # Nothing in the graph can be fused: it runs as exported, and loads faster.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    # Shapes are fixed, so that intermediate results lie in one planned block per tick. malloc hands
-    # out the same one again and again; an arena was no faster at any size, and keeps more.
+    # Shapes are fixed, so intermediate results share one planned block per tick, and malloc returns
+    # the same one every time; an arena was no faster at any size, and holds more memory.
     options.enable_mem_pattern = True
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3  # a default for an input is meant, and no warning
+    options.log_severity_level = 3  # a default for an input is intended: no warning
     return options

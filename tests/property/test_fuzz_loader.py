@@ -89,7 +89,7 @@ assert all(is_dataclass(kind) for kind in TYPES)
 FIELDS = {field.name for kind in TYPES for field in fields(kind)}
 NAMED = re.compile(
     rf"\b(layer\d*|neurons\d*|computed\d*|golden|tensor|header|bytes|beginning|joint|channel|last layer"
-    rf"|first layer|{'|'.join(sorted(FIELDS))})\b|'.+' stands twice|this is a|not an ONNX model|part of the model|operator|input|output|graph|nodes|metadata|functions"
+    rf"|first layer|{'|'.join(sorted(FIELDS))})\b|duplicate key '.+'|this is a|not an ONNX model|part of the model|operator|input|output|graph|nodes|metadata|functions"
 )
 
 

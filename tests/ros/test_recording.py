@@ -233,7 +233,7 @@ def test_on_a_full_disk_the_recording_ends_with_a_warning_and_the_robot_walks_on
     size = path.stat().st_size + 100_000  # bytes, a second or two
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
     told = recorder_status(walked, since, lambda s: s.level == b"\x01")
-    assert re.search(r"recording has ended: .*run\.mcap: not written any further: .*", told.message)
+    assert re.search(r"recording has ended: .*run\.mcap: recording stopped: .*", told.message)
     walked.commands.wait_for(100)
     assert walked.status["phase"] == "RUN"
     _, simulator = walked.wait_for_sim(lambda s: True, since=len(walked.diagnostics.items))
@@ -250,8 +250,8 @@ def test_what_cannot_be_recorded_is_refused_and_a_file_that_is_there_is_kept(wal
     path = tmp_path / "old.mcap"
     path.write_bytes(b"precious")
     for record, keep_free, words in (
-        (path, 0, "is there already"),
-        (tmp_path / "x.bag", 0, r"ends in \.mcap"),
+        (path, 0, "already exists"),
+        (tmp_path / "x.bag", 0, r"must end in \.mcap"),
         (tmp_path / "gone" / "x.mcap", 0, "no directory"),
         (tmp_path / "x.mcap", 2**40, "MiB are free"),  # MiB: no disk has as much
         ("", 0, "record is not set"),

@@ -46,7 +46,7 @@ def test_a_robot_without_a_shipped_walk_does_not_start_the_demo(hebb, tmp_path, 
     pytest.importorskip("rclpy")
     out = tmp_path / "out"
     code, _, errors = hebb("demo", "--robot", robot_file, "--out", out)
-    one_error(code, errors, "toy_walk.rule.safetensors: no such file. There is: ")
+    one_error(code, errors, "toy_walk.rule.safetensors: no such file. Available: ")
     assert not out.exists()
 
 

@@ -215,7 +215,7 @@ def test_another_kind_of_file_is_refused_by_what_it_is(tmp_path):
     save_rule(toy_rule(), rule)
     with pytest.raises(RuleFileError, match="without a 'hebb_baseline' header"):
         load_baseline(rule)
-    with pytest.raises(RuleFileError, match=r"a baseline file ends in \.baseline\.safetensors"):
+    with pytest.raises(RuleFileError, match=r"a baseline file must end in \.baseline\.safetensors"):
         save_baseline(toy_baseline("gru"), rule)
 
 

@@ -42,7 +42,7 @@ def poisoned():
 
 BAD_FILES = {
     "truncated": (KEPT[:-100], "truncated or damaged"),
-    "cut in the header": (KEPT[:300], "the header is not complete"),
+    "cut in the header": (KEPT[:300], "the header is incomplete"),
     "empty": (b"", "not a rule file"),
     "NaN in a coefficient": (poisoned(), "layer1.D[0, 2] is nan; every coefficient must be finite"),
     "a pickle": (pickle.dumps({"A": np.ones(3)}), "this is a Python pickle, not a rule file"),

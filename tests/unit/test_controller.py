@@ -186,7 +186,7 @@ def test_nobody_else_can_move_what_the_rate_limit_starts_from():
 )
 def test_a_reading_of_another_shape_is_refused_by_name(fields):
     controller = scripted()
-    with pytest.raises(ShapeError, match="robot 'toy' have shapes"):
+    with pytest.raises(ShapeError, match="robot 'toy' must have shapes"):
         controller.step(toy_reading(controller.robot, **fields), 0.0)
     assert controller.runtime.seen == []
 
@@ -231,7 +231,7 @@ def change_joint(field, value):
 
 
 OTHER_ROBOTS = [
-    (swap_joints, "the order of the joints differs"),
+    (swap_joints, "the joints are in another order"),
     (rename_joint, "the robot has no hip"),
     (drop_joint, "the robot has no hip"),
     (add_joint, "the rule does not know toe"),

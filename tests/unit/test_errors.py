@@ -37,6 +37,6 @@ def test_a_missing_extra_says_what_to_install():
 
 
 def test_a_shipped_file_that_is_not_there_is_an_error_with_its_neighbours():
-    with pytest.raises(ShareError, match=r"a9\.yaml: no such file\. There is: .*a1\.yaml"):
+    with pytest.raises(ShareError, match=r"a9\.yaml: no such file\. Available: .*a1\.yaml"):
         share.shipped("config", "robots", "a9.yaml")
     assert share.shipped("config", "robots", "a1.yaml").is_file()

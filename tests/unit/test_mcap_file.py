@@ -128,10 +128,13 @@ def spoilt(path, **changes):
 
 
 BAD = {
-    "no front": ({"data": [1.0]}, "not laid out as"),
-    "not finite": ({"data": [1, 2, float("nan"), 0, 1, 1, 0.5]}, "not possible"),
-    "negative": ({"data": [1, 2, -1, 0, 1, 1, 0.5]}, "not possible"),
-    "no dimension": ({"layout": {"dim": [], "data_offset": 6}}, "not laid out as"),
+    "no front": ({"data": [1.0]}, "does not have this release's layout"),
+    "not finite": ({"data": [1, 2, float("nan"), 0, 1, 1, 0.5]}, "impossible numbers"),
+    "negative": ({"data": [1, 2, -1, 0, 1, 1, 0.5]}, "impossible numbers"),
+    "no dimension": (
+        {"layout": {"dim": [], "data_offset": 6}},
+        "does not have this release's layout",
+    ),
     "no label": (
         {"layout": {"dim": [{"label": "", "size": 1, "stride": 1}], "data_offset": 6}},
         "not labelled with their rule",
@@ -158,7 +161,7 @@ def test_other_files_and_other_topics_are_errors(tmp_path):
     write_recording([small()[0]], LABELS, path)
     with pytest.raises(RecordingError, match="needs the topics observation, action, weights"):
         read_recording(path)
-    with pytest.raises(RecordingError, match="is there already"):
+    with pytest.raises(RecordingError, match="already exists"):
         write_recording(small(), LABELS, path)
     with pytest.raises(RecordingError, match="cannot be read"):
         read_recording(tmp_path)
@@ -196,7 +199,7 @@ def test_a_full_disk_ends_the_file_where_it_was_flushed_last(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "fdatasync", full)
     file.write(number, 2, b"\x00\x01\x00\x00" + (8).to_bytes(8, "little"))
-    with pytest.raises(RecordingError, match=r"not written any further: No space left"):
+    with pytest.raises(RecordingError, match=r"recording stopped: No space left"):
         file.flush()
     assert path.stat().st_size == whole
     assert [m.data for _, m in messages(path, "/n", "std_msgs/msg/Int64")] == [7]
@@ -209,7 +212,7 @@ def test_space_that_has_to_stay_free_ends_the_file_with_its_index(tmp_path, monk
     file.write(number, 1, b"\x00\x01\x00\x00" + (7).to_bytes(8, "little"))
     usage = mcap_file.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(mcap_file.shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(RecordingError, match="closed: 0 MiB are free on its disk, 1 MiB have"):
+    with pytest.raises(RecordingError, match="closed: 0 MiB are free on its disk, 1 MiB must"):
         file.flush()
     with path.open("rb") as stream:
         assert make_reader(stream).get_summary().statistics.message_count == 1

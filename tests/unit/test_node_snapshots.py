@@ -89,7 +89,11 @@ def test_weights_that_are_not_finite_are_not_kept(path):
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("", "snapshot_file is not set"), ("x.npz", "ends in"), ("no/x.snapshot.safetensors", "no/")],
+    [
+        ("", "snapshot_file is not set"),
+        ("x.npz", "must end in"),
+        ("no/x.snapshot.safetensors", "no/"),
+    ],
 )
 def test_a_path_that_cannot_be_is_refused(tmp_path, monkeypatch, name, reason):
     monkeypatch.chdir(tmp_path)

@@ -44,7 +44,7 @@ def test_it_writes_a_model_that_walks_like_the_rule(hebb, tmp_path, rule_file):
     ("source", "target", "words"),
     [
         ("none.rule.safetensors", "x.onnx", "no such file"),
-        ("toy.rule.safetensors", "x.bin", "ends in .onnx"),
+        ("toy.rule.safetensors", "x.bin", "must end in .onnx"),
         ("toy.rule.safetensors", "none/x.onnx", "cannot be written"),
     ],
 )

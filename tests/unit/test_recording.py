@@ -205,7 +205,7 @@ def test_a_recording_of_another_network_is_one_error(rule):
     more = changed(recording, 2, Tick, action=np.zeros(3, np.float32))
     fewer = changed(recording, 0, Checkpoint, parts=np.zeros(3, np.float32))
     for spoilt in (wider, more, fewer):
-        with pytest.raises(RecordingError, match="of another network"):
+        with pytest.raises(RecordingError, match="from another network"):
             replayed(rule, spoilt)
 
 
@@ -292,7 +292,7 @@ def test_another_runtime_is_refused_by_its_name(hebb, rule, recorded):
 def test_evaluate_refuses_a_bad_name_before_it_walks(rule, tmp_path):
     pytest.importorskip("pybullet")
     pytest.importorskip("mcap_ros2")
-    for name, words in (("x.npz", "ends in"), ("gone/x.mcap", "no directory")):
+    for name, words in (("x.npz", "must end in"), ("gone/x.mcap", "no directory")):
         done = CliRunner().invoke(
             cli.hebb, ["evaluate", str(rule), "--record", str(tmp_path / name)]
         )

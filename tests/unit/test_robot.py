@@ -211,7 +211,7 @@ def test_limits_and_gains_are_not_zero(field):
 
 CONTRADICTIONS = {
     "lower must be below upper": {"lower": 1.5},
-    "default lies outside": {"default": 1.6},
+    "default is outside": {"default": 1.6},
 }
 
 
@@ -285,7 +285,7 @@ def test_all_that_is_missing_is_named_at_once_and_the_same_of_all_joints_once():
 
 
 def test_a_robot_without_joints_is_refused():
-    with pytest.raises(RobotSpecError, match="joints: there is none"):
+    with pytest.raises(RobotSpecError, match="joints: none are listed"):
         parse({**toy_document(), "joints": {}})
 
 
@@ -360,7 +360,7 @@ def test_a_limit_that_stands_twice_is_refused(tmp_path):
     assert twice != text
     path = tmp_path / "twice.yaml"
     path.write_text(twice, encoding="utf-8")
-    with pytest.raises(RobotSpecError, match="'lower' stands twice"):
+    with pytest.raises(RobotSpecError, match="duplicate key 'lower'"):
         load_robot(path)
 
 
@@ -392,8 +392,8 @@ def test_a_joint_in_the_middle_is_its_own_image():
     ("fields", "words"),
     [
         ({"hip": "-right hip"}, "the robot has no joint 'right hip'"),
-        ({"hip": "left knee"}, "'left knee' stands twice"),
-        ({"knee": "-left knee"}, "'knee' and '-left knee' have other limits or defaults"),
+        ({"hip": "left knee"}, "'left knee' is listed twice"),
+        ({"knee": "-left knee"}, "'knee' and '-left knee' are declared mirror images"),
     ],
 )
 def test_a_mirror_that_does_not_fit_is_refused(fields, words):
@@ -404,5 +404,5 @@ def test_a_mirror_that_does_not_fit_is_refused(fields, words):
 def test_a_mirror_without_some_joint_is_refused():
     document = mirrored()
     del document["mirror"]["hip"]
-    with pytest.raises(RobotSpecError, match="lacks hip, left hip"):
+    with pytest.raises(RobotSpecError, match="no entry for hip, left hip"):
         parse_robot(document, where="toy")

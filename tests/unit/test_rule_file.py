@@ -110,7 +110,7 @@ def test_a_file_is_replaced_whole(tmp_path):
 
 @pytest.mark.parametrize("name", ["rule.safetensors", "a.rule", "a.pt"])
 def test_another_name_is_refused_when_saving(tmp_path, name):
-    with pytest.raises(RuleFileError, match=r"ends in \.rule\.safetensors"):
+    with pytest.raises(RuleFileError, match=r"must end in \.rule\.safetensors"):
         save_rule(toy_rule(), tmp_path / name)
 
 

@@ -33,7 +33,7 @@ def test_a_coefficient_so_large_that_products_would_overflow_is_refused(refuse, 
 def test_a_missing_tensor_is_named(refuse, parts, name):
     document, tensors = parts
     del tensors[name]
-    assert f"{name} is missing; needed are A, B, C, D, eta" in refuse(pack(document, tensors))
+    assert f"{name} is missing. Required: A, B, C, D, eta" in refuse(pack(document, tensors))
 
 
 def test_a_rule_without_tensors_is_refused(refuse, parts):
@@ -66,7 +66,7 @@ def test_an_unknown_tensor_is_refused_by_name(refuse, parts, name):
 def test_a_tensor_of_another_shape_is_refused_with_both(refuse, parts, shape):
     document, tensors = parts
     tensors["layer0.B"] = tensors["layer0.B"].reshape(shape)
-    assert f"layer0.B has shape {shape}, the layer sizes ask for (5, 6)" in refuse(
+    assert f"layer0.B has shape {shape}, the layer sizes require (5, 6)" in refuse(
         pack(document, tensors)
     )
 
