@@ -26,7 +26,7 @@ from .sign import sign
 from .train import train
 from .verify import verify
 
-# What an import that failed belongs to: distribution and extra.
+# Module that failed to import -> its distribution and extra.
 _EXTRAS = {
     "pybullet": ("pybullet", "sim"),
     "pybullet_data": ("pybullet", "sim"),
@@ -48,13 +48,13 @@ _EXTRAS = {
 
 
 class _Interruptible(click.Group):
-    """Ends with 130 on Ctrl-C; click's own exit code for it, 1, means here that something failed."""
+    """Exits with 130 on Ctrl-C; click's own exit code for it, 1, means failure here."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
-            with contextlib.suppress(OSError):  # who listened may have ended by the same Ctrl-C
+            with contextlib.suppress(OSError):  # the reader may have ended on the same Ctrl-C
                 click.echo("Stopped.", err=True)
             ctx.exit(130)
 
@@ -75,8 +75,8 @@ for command in (
 def main() -> None:
     """Run the command line.
 
-    Exit codes: 0 done; 1 two things differ, a check of the robot failed, or there is a defect here; 2
-    bad input, which includes a rule that does not pass ``hebb verify``; 130 interrupted.
+    Exit codes: 0 done; 1 two things differ, a robot check failed, or there is a bug here; 2 bad input,
+    including a rule that does not pass ``hebb verify``; 130 interrupted.
     """
     try:
         try:

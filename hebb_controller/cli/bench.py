@@ -21,7 +21,7 @@ from .options import FiniteRange, example, json_option
 
 @click.group()
 def bench() -> None:
-    """Measure speed; ratios are taken in one run, since machines are noisy."""
+    """Measure speed; ratios are taken within one run, since machines are noisy."""
 
 
 @bench.command(epilog=example("hebb bench sim --json"))
@@ -29,7 +29,7 @@ def bench() -> None:
 @click.option("--seconds", type=FiniteRange(min=1.0), default=10.0, show_default=True)
 @json_option
 def sim(rule: str | None, seconds: float, as_json: bool) -> None:
-    """Ticks per second inside running episodes, and the part that is physics."""
+    """Measure ticks per second within episodes, and the share spent on physics."""
     from hebb_sim.condition import Condition
     from hebb_sim.episode import EpisodeRunner, world_for
 
@@ -57,22 +57,26 @@ def sim(rule: str | None, seconds: float, as_json: bool) -> None:
 
 @bench.command(epilog=example("hebb bench runtime --plot runtime_scaling.png"))
 @click.option(
-    "--ticks", type=click.IntRange(min=1), default=5_000, show_default=True, help="Of each."
+    "--ticks",
+    type=click.IntRange(min=1),
+    default=5_000,
+    show_default=True,
+    help="Ticks timed per network.",
 )
 @click.option(
     "--growth-ticks",
     type=click.IntRange(min=1),
     default=100_000,
     show_default=True,
-    help="Ticks over which memory is watched.",
+    help="Ticks over which memory growth is measured.",
 )
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="PNG to write.")
 @json_option
 def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> None:
-    """A tick of the runtimes on nets of 288 to 91,328 synapses, beside three yardsticks.
+    """Time a tick of each runtime on networks of 288 to 91,328 synapses, against three yardsticks.
 
-    The first figures are those of the published 28-128-64-8 network; the table has all. An entry is
-    absent where its extra (onnx, bench) is not installed.
+    The first figures are for the published 28-128-64-8 network; the table has all networks. An entry is
+    absent if its extra (onnx, bench) is not installed.
     """
     with click.progressbar(GRID, label="nets", file=sys.stderr) as nets:
         rows = [time_net(sizes, ticks) for sizes in nets]
@@ -100,7 +104,7 @@ def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> 
         click.echo(f"\n{_table(rows)}\n")
         for cache, (least, most) in per_synapse.items():
             click.echo(
-                f"ns per synapse in {cache}: {least:.2f} to {most:.2f}, fixed cost taken off"
+                f"ns per synapse in {cache}: {least:.2f} to {most:.2f}, fixed cost subtracted"
             )
         for name, what in CONTESTANTS.items():
             click.echo(f"{name}: {what}")
@@ -116,22 +120,25 @@ def runtime(ticks: int, growth_ticks: int, plot: Path | None, as_json: bool) -> 
     type=FiniteRange(min=1.0),
     default=60.0,
     show_default=True,
-    help="Of each run.",
+    help="Length of each run.",
 )
-@click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="Of runs.")
+@click.option(
+    "--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="Pairs of runs."
+)
 @click.option(
     "--rt-priority",
     type=click.IntRange(0, 99),
     default=0,
     show_default=True,
-    help="As the node's parameter: SCHED_FIFO, of both.",
+    help="SCHED_FIFO priority of both, as the node's parameter.",
 )
 @json_option
 def node(seconds: float, pairs: int, rt_priority: int, as_json: bool) -> None:
-    """How late the node's control thread begins its ticks at 500 Hz, beside a busy machine.
+    """Measure how late the node's control thread starts its ticks at 500 Hz on a busy machine.
 
-    Medians of some runs, each followed by one of a bare loop that sleeps with clock_nanosleep. An
-    overrun is a period in which no tick began. The thread and its loop are the node's, without DDS.
+    Reports medians over pairs of runs: one of the thread, one of a bare loop that sleeps with
+    clock_nanosleep. An overrun is a period in which no tick started. The thread and its loop are the
+    node's, without DDS.
     """
     from ..node.bench import measure
 
@@ -154,14 +161,14 @@ def node(seconds: float, pairs: int, rt_priority: int, as_json: bool) -> None:
     type=FiniteRange(min=1.0),
     default=60.0,
     show_default=True,
-    help="That the network runs.",
+    help="How long the network runs.",
 )
 @json_option
 def latency(seconds: float, as_json: bool) -> None:
-    """From a reading published to its command arrived, over DDS, beside a node that only echoes.
+    """Measure reading-to-command round-trip time over DDS, against an echo-only node.
 
-    Controller and echo are processes of their own and are asked in turn. `besides_p50_us` is what the
-    controller node takes more than the echo and its own step: medians of one run.
+    Controller and echo run in separate processes and are queried in turn. `besides_p50_us` is the time
+    the controller node takes beyond the echo and its own step: medians of one run.
     """
     from ..node.latency import measure_latency
 
@@ -181,7 +188,7 @@ _COLUMNS = (
 
 
 def _table(rows: Sequence[NetTimings]) -> str:
-    """Return a table in Markdown; single times are medians, quotients those of medians."""
+    """Return a Markdown table; single times are medians, ratios are those of medians."""
     lines = ["| " + " | ".join(_COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]
     for row in rows:
         net = "-".join(map(str, row.layer_sizes))

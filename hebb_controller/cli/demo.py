@@ -16,7 +16,7 @@ from .options import example, robot_option
 
 WALK, LIMP, HEALED = 10.0, 8.0, 10.0  # s
 FILM_SIZE = (320, 240)  # pixels
-SETTLE = 3.0  # s at the start of each act that its speed leaves out
+SETTLE = 3.0  # s at the start of each act, excluded from its speed
 
 
 @click.command(epilog=example("hebb demo --damage RL:weak:0.3"))
@@ -32,7 +32,7 @@ SETTLE = 3.0  # s at the start of each act that its speed leaves out
     help="Directory for the plot, the film and the data.",
 )
 def demo(rule: str | None, robot: str, damage: str, seed: int, out: Path) -> None:
-    """Walk over ROS 2, lose a leg, get it back: two processes, real DDS, and pictures of it."""
+    """Walk over ROS 2, lose a leg, get it back: two processes, real DDS, with pictures."""
     from hebb_sim.damage import parse_damages
     from hebb_sim.world import World
 
@@ -46,14 +46,14 @@ def demo(rule: str | None, robot: str, damage: str, seed: int, out: Path) -> Non
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HebbError(f"{out}: cannot be made: {error.strerror}.") from error
+        raise HebbError(f"{out}: cannot be created: {error.strerror}.") from error
     acts = (
         Act("before", 0.0, WALK, "none"),
         Act(damage, WALK, WALK + LIMP, damage),
         Act("healed", WALK + LIMP, WALK + LIMP + HEALED, "none"),
     )
     weights = "evolved" if evolved else "random"
-    click.echo(f"Walking by {path.name} from {weights} weights; {damage} at {WALK:g} s.")
+    click.echo(f"Walking with {path.name} from {weights} weights; {damage} at {WALK:g} s.")
     recording = run_demo(path, acts, robot=robot, seed=seed, logs=out, say=click.echo)
     click.echo(f"\n{'':14s} {'speed m/s':>9s}   controller at the end")
     for act in acts:

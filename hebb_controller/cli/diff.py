@@ -14,7 +14,7 @@ from ..rule_diff import RuleDiff, TensorDifference, compare
 from ..rule_file import load_rule
 from .options import example, json_option
 
-LONGEST = 60  # characters of a value in a line
+LONGEST = 60  # characters of a value that are shown
 
 
 @click.command(epilog=example("hebb diff old.rule.safetensors new.rule.safetensors"))

@@ -1,4 +1,4 @@
-"""What ``hebb evaluate`` does without scenarios: walks one controller, whole and damaged."""
+"""What ``hebb evaluate`` does without scenarios: walk one controller, undamaged and damaged."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def walk_episodes(
     record: Path | None,
     workers: int,
 ) -> dict[str, list[EpisodeRecord]]:
-    """Return the records of undamaged episodes under ``""``, and under each kind of damage its own.
+    """Return the records of undamaged episodes under ``""``, of damaged ones under their kind.
 
     Args:
-        source: of the controller.
-        episodes: undamaged ones.
-        damage_episodes: per kind of damage, on one leg after the other; 0 for none.
-        duration: of an episode, s.
-        seed: of the first episode of each group.
+        source: source of the controller.
+        episodes: number of undamaged episodes.
+        damage_episodes: number per kind of damage, on each leg in turn; 0 for none.
+        duration: length of an episode, s.
+        seed: seed of the first episode of each group.
         record: where to write what the network saw and did in the first episode, or None.
-        workers: processes.
+        workers: worker processes.
 
     Raises:
-        HebbError: the controller cannot be used, or the recording not be written.
+        HebbError: the controller cannot be used, or the recording cannot be written.
     """
     from hebb_sim.condition import Condition
     from hebb_sim.episode import EpisodeRunner
@@ -56,7 +56,7 @@ def walk_episodes(
 
         check_name(Path(record))
         if not source.is_rule:
-            raise HebbError(f"{source.text}: only what a rule file does can be recorded.")
+            raise HebbError(f"{source.text}: only a rule file can be recorded.")
     source()  # fails here, once, if it does not fit
     groups: dict[str, list[Condition]] = {"": [Condition(duration)] * episodes}
     for kind in DAMAGE_KINDS if damage_episodes else ():
@@ -89,10 +89,10 @@ def walk_episodes(
 
 
 def record_first(source: Source, condition: Condition, seed: int) -> tuple[Recording, Labels]:
-    """Return a recording of an episode, walked once more: the same bits; and its labels.
+    """Walk an episode again, bit for bit, and return its recording and labels.
 
     Raises:
-        RuleFileError: the source is no rule file, or cannot be read.
+        RuleFileError: the source is not a rule file, or cannot be read.
     """
     from hebb_sim.episode import EpisodeRunner
 

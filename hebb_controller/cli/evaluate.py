@@ -21,7 +21,7 @@ from .options import FiniteRange, example, json_option, robot_option, workers_op
 if TYPE_CHECKING:
     from ..record import EpisodeRecord
 
-# Options of one use that mean nothing in the other.
+# Options of one mode that mean nothing in the other.
 ONE_RULE = ("damage_episodes", "duration", "record")
 SUITE = ("out", "speed_asked", "controls", "pictures")
 
@@ -40,7 +40,7 @@ SUITE = ("out", "speed_asked", "controls", "pictures")
     type=click.IntRange(min=1),
     default=100,
     show_default=True,
-    help="Undamaged ones; per scenario and controller if scenarios are given.",
+    help="Undamaged episodes; with scenarios, per scenario and controller.",
 )
 @click.option(
     "--scenario",
@@ -49,7 +49,7 @@ SUITE = ("out", "speed_asked", "controls", "pictures")
     metavar="NAME|FILE.yaml",
     help="Compare all controllers in this scenario; may be given several times.",
 )
-@click.option("--suite", is_flag=True, help="Compare them in every scenario that ships.")
+@click.option("--suite", is_flag=True, help="Compare all controllers in every shipped scenario.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -60,7 +60,7 @@ SUITE = ("out", "speed_asked", "controls", "pictures")
     type=FiniteRange(min=0.0, min_open=True),
     default=0.6,
     show_default=True,
-    help="v* of the scenarios' measures, m/s.",
+    help="Requested speed v* in the scenarios' measures, m/s.",
 )
 @click.option(
     "--controls",
@@ -70,21 +70,21 @@ SUITE = ("out", "speed_asked", "controls", "pictures")
 @click.option(
     "--pictures",
     is_flag=True,
-    help="Also draw the weights of the first controller, in the first scenario, into --out.",
+    help="Also draw the first controller's weights in the first scenario, into --out.",
 )
 @click.option(
     "--damage-episodes",
     type=click.IntRange(min=0),
     default=40,
     show_default=True,
-    help="Per kind of damage, put in force after 5 s on one leg after the other; 0 for none.",
+    help="Episodes per kind of damage, which sets in after 5 s, on each leg in turn; 0 for none.",
 )
 @click.option(
     "--duration",
     type=FiniteRange(min=DAMAGE_ONSET + SPAN),
     default=10.0,
     show_default=True,
-    help="Of an episode, s; scenarios have their own.",
+    help="Length of an episode, s; scenarios set their own.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1_000_000, show_default=True)
 @click.option(
@@ -122,17 +122,15 @@ def evaluate(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Walk controllers in simulation, whole and damaged, from new random weights every time.
+    """Walk controllers in simulation, undamaged and damaged, from new random weights every time.
 
     A CONTROLLER is a rule file, a baseline file, or package.module:factory with factory(robot) ->
-    Controller. With scenarios there may be several, named by NAME=…; files that a pattern matches
+    Controller. With scenarios there may be several, named with NAME=…; files that match a pattern
     (NAME='runs/*/rule.rule.safetensors') are training seeds of one contender.
     """
     if not suite and not scenarios:
         if len(controllers) > 1:
-            raise click.UsageError(
-                "several controllers are compared by --scenario NAME or --suite."
-            )
+            raise click.UsageError("several controllers need --scenario NAME or --suite.")
         _refuse(context, SUITE, "needs --scenario NAME or --suite")
         records = walk_episodes(
             Source(controllers[0], robot, plasticity_gain),
@@ -150,14 +148,14 @@ def evaluate(
 
     from .suite import SuiteOptions, evaluate_suite, write
 
-    _refuse(context, ONE_RULE, "belongs to the evaluation without scenarios")
+    _refuse(context, ONE_RULE, "cannot be combined with --scenario or --suite")
     if pictures and out is None:
         raise click.UsageError("--pictures needs --out DIR.")
     needed = ["train.statistics"]
     if out is not None:
         make_directory(out)
         needed.append("plots.evaluation")
-    for module in needed:  # what is not installed fails here, and not after all episodes
+    for module in needed:  # a missing package fails here, not after all episodes
         importlib.import_module(f"hebb_controller.{module}")
     options = SuiteOptions(
         controllers,
@@ -181,20 +179,20 @@ def evaluate(
             draw_pictures(evaluation.contenders[0], trials, out)
         click.echo(f"{out}/: {', '.join(sorted(p.name for p in out.iterdir()))}", err=True)
     if evaluation.stopped:
-        click.echo("Stopped: these are the scenarios that were done.", err=True)
+        click.echo("Stopped: these are the scenarios that finished.", err=True)
         context.exit(130)
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory for what will be written, before anything is run.
+    """Create the output directory, before anything is run.
 
     Raises:
-        HebbError: it cannot be made.
+        HebbError: it cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HebbError(f"{path}: cannot be made: {error.strerror}.") from error
+        raise HebbError(f"{path}: cannot be created: {error.strerror}.") from error
 
 
 def _refuse(context: click.Context, names: Sequence[str], why: str) -> None:

@@ -10,7 +10,7 @@ from ..rule import Rule
 from ..rule_file import load_rule, save_rule
 from .options import example, rule_argument
 
-REFERENCE_DURATION = 10.0  # s, of the episodes in which a rule is measured
+REFERENCE_DURATION = 10.0  # s, length of the episodes in which a rule is measured
 
 
 @click.command(
@@ -25,17 +25,15 @@ REFERENCE_DURATION = 10.0  # s, of the episodes in which a rule is measured
     "--rule",
     "measured",
     type=click.Path(dir_okay=False),
-    help="The rule file to write: the same rule, with what is measured of it in simulation.",
+    help="The rule file to write: the same rule, with its measurements in simulation.",
 )
-@click.option(
-    "--robot", help="A robot spec to measure on.  [default: the one that the rule is for]"
-)
+@click.option("--robot", help="Robot spec to measure on.  [default: the rule's own]")
 def export(rule: str, onnx: str | None, measured: str | None, robot: str | None) -> None:
     """Write a rule as an ONNX graph, or with its static twin, golden vectors and envelope.
 
-    The graph is self-contained: a tick, with the state going in and out; docs/onnx.md tells how to run
-    it from C++. The measurements need the `sim` and `train` extras; a rule whose weights diverge is not
-    written.
+    The graph is self-contained: one tick, with the state going in and out; docs/onnx.md shows how to
+    run it from C++. The measurements need the `sim` and `train` extras; a rule whose weights diverge
+    is not written.
     """
     if onnx is None and measured is None:
         raise click.UsageError("name what to write: --onnx or --rule.")

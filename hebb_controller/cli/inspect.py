@@ -31,7 +31,7 @@ BASELINES = {
     "stacked": "a feed-forward network that sees its last observations (frames) at once",
     "gru": "a gated recurrent network, which remembers in its hidden state",
 }
-"""Kind of baseline -> what it is; a static network is kept as a rule, of kind static."""
+"""Kind of baseline -> what it is; a static network is stored as a rule of kind static."""
 
 Named: TypeAlias = "Mapping[str, Mapping[int, Array]]"
 
@@ -46,10 +46,10 @@ Named: TypeAlias = "Mapping[str, Mapping[int, Array]]"
 )
 @json_option
 def inspect(rule: str, plot: Path | None, as_json: bool) -> None:
-    """Show what is in a rule file, how its coefficients are distributed, how long it remembers.
+    """Show what is in a rule file, how its coefficients are distributed, and how long it remembers.
 
     The memory horizon is measured on the observations of a simulated walk; without the `sim` extra
-    it is left out. The .baseline.safetensors of a trained baseline is shown as far as it goes.
+    it is left out. For a trained baseline's .baseline.safetensors, whatever applies is shown.
     """
     if rule.endswith(SUFFIX):
         report, named = _of_baseline(rule)
@@ -159,9 +159,9 @@ def _plot(named: Named, path: Path) -> None:
     from ..plots.weights import coefficient_plot
 
     if not named:
-        raise HebbError(f"{path}: there is nothing to draw: this rule has no coefficients.")
+        raise HebbError(f"{path}: nothing to draw: this rule has no coefficients.")
     if path.suffix != ".png":
-        raise HebbError(f"{path}: the picture is a PNG; let its name end in .png.")
+        raise HebbError(f"{path}: the picture is a PNG; its name must end in .png.")
     try:
         coefficient_plot(named, path)
     except OSError as error:
@@ -174,7 +174,7 @@ def _horizon(rule: Rule) -> dict[str, object]:
         robot = load_robot(rule.header.contract.robot)
         observations = _walk_observations(rule, robot)
     except ModuleNotFoundError:
-        return {"measured": False, "why": "it takes the extra sim to measure it"}
+        return {"measured": False, "why": "measuring it needs the extra sim"}
     except RobotSpecError as error:
         return {"measured": False, "why": str(error)}
     ticks = memory_horizon(rule, observations, np.random.default_rng(1))
@@ -199,7 +199,7 @@ def _walk_observations(rule: Rule, robot: RobotSpec) -> list[Array]:
     observations: list[Array] = []
     for _ in range(round(HORIZON_SECONDS / rule.header.tick_period)):
         command = controller.step(reading, reading.received)
-        if command.limits.tripped:  # it fell: stand it up again and go on
+        if command.limits.tripped:  # it fell: stand it up again and continue
             reading = world.reset(np.random.default_rng(len(observations)))
             continue
         observations.append(controller.last_observation)
@@ -230,6 +230,6 @@ def _text(report: dict[str, object]) -> str:
 
 
 def _plain(value: object) -> str:
-    """Return a value as text that does nothing to a terminal."""
+    """Return a value as text that is safe to print on a terminal."""
     text = str(value)
     return text if text.isprintable() else json.dumps(text)

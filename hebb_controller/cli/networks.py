@@ -1,4 +1,4 @@
-"""What ``hebb train`` evolves in the place of a preset's own rule, all else being equal."""
+"""What ``hebb train`` evolves in place of a preset's own rule, all else being equal."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def _stacked(genome: Genome) -> Evolvable:
 
 
 def _gru(genome: Genome) -> Evolvable:
-    """Return a GRU as wide as the first hidden layer; its state takes the place of the second one."""
+    """Return a GRU as wide as the first hidden layer; its state replaces the second one."""
     sizes = (genome.layer_sizes[0], genome.layer_sizes[1], genome.layer_sizes[-1])
     mirrors = genome.mirrors and (genome.mirrors[0], hidden_mirror(sizes[1]), genome.mirrors[-1])
     return BaselineGenome("gru", sizes, 1, genome.tick_period, genome.contract, mirrors)
 
 
 EVOLVED = InitialSpec("evolved", 1.0)
-ETA_START = -3.0  # of a rule that begins as evolved weights: eta at a twentieth of its largest
+ETA_START = -3.0  # of a rule that starts as evolved weights: eta at a twentieth of its maximum
 NETWORKS: dict[str, Callable[[Genome], Evolvable]] = {
     "hebbian": lambda genome: genome,
     "per-neuron": lambda genome: replace(
@@ -46,7 +46,7 @@ NETWORKS: dict[str, Callable[[Genome], Evolvable]] = {
     "stacked": _stacked,
     "gru": _gru,
 }
-"""Name -> what is evolved in the place of a preset's own rule, all else being equal."""
+"""Name -> what is evolved in place of a preset's own rule, all else being equal."""
 
 
 def with_network(preset: Preset, network: str) -> Preset:

@@ -15,7 +15,7 @@ from ..signature import POLICIES, Trust
 
 
 class FiniteRange(click.FloatRange):
-    """A range of numbers; what is none, or has no end, is outside of every one."""
+    """A range of numbers that also refuses NaN and infinity."""
 
     def convert(
         self,
@@ -23,7 +23,7 @@ class FiniteRange(click.FloatRange):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> float:
-        """Return the number that was written; see :meth:`click.ParamType.convert`."""
+        """Return the number that was given; see :meth:`click.ParamType.convert`."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
@@ -69,7 +69,7 @@ def trust_options(function: Callable[..., None]) -> Callable[..., None]:
         type=click.Choice(POLICIES),
         default="off",
         show_default=True,
-        help="What to do about a file that none of the keys has signed: nothing, warn, refuse it.",
+        help="What to do about a file that none of the keys signed: nothing, warn, or refuse it.",
     )
     key = click.option(
         "--public-key",

@@ -29,7 +29,7 @@ FILM_EVERY = 8  # ticks
 LESION_ONSET = 5.0  # s
 LESION_DURATION = 12.0  # s
 PLANE_EVERY = 5  # ticks
-PLANE_DAMAGES = 6  # at most, each on another part or of another kind
+PLANE_DAMAGES = 6  # at most, each on a different part or of a different kind
 LESION_EPISODES = 16
 
 
@@ -39,10 +39,10 @@ def draw_pictures(
     """Write ``weights.gif``, ``plane.png`` and ``lesion.png``.
 
     Args:
-        contender: whose first training seed is watched.
-        trials: the film shows the first, the plane their different damages; all pictures begin with
+        contender: the contender whose first training seed is watched.
+        trials: the film shows the first, the plane their different damages; all pictures start from
             the first one's seed.
-        directory: exists.
+        directory: an existing directory.
 
     Raises:
         HebbError: the controller's runtime has no ``layers`` to draw, or a file cannot be written.
@@ -59,7 +59,7 @@ def draw_pictures(
         click.echo("Drawing the weights beside the robot ...", err=True)
         frames, bound = _film(source, trials[0])
         weight_film(frames, bound, directory / "weights.gif")
-        click.echo("Drawing their ways through the plane ...", err=True)
+        click.echo("Drawing their paths through the plane ...", err=True)
         rules = {contender.name: source()}
         if source.is_plastic:
             random = Scrambled(source.text, source.robot, "random", 0)
@@ -74,7 +74,7 @@ def draw_pictures(
 
 
 class _Watch:
-    """Looks at a network every so many ticks; an intervention that leaves everything as it is."""
+    """Looks at a network every few ticks; an intervention that changes nothing."""
 
     def __init__(self, every: int, look: Callable[[Runtime, int], None]) -> None:
         self._every = every

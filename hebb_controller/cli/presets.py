@@ -29,7 +29,7 @@ from ..train.trainer import TrainingSpec
 CHANNELS = (
     Channel("gravity", scale=1.0, clip=5.0),
     Channel("angular_velocity", scale=0.25, clip=5.0),
-    Channel("heading", scale=3.0, clip=1.0),  # steer hard: at its end for a third of a radian
+    Channel("heading", scale=3.0, clip=1.0),  # steer hard: saturates at a third of a radian
     Channel("joint_position", scale=2.0, clip=5.0),
     Channel("joint_velocity", scale=0.1, clip=5.0),
     Channel("tracking_error", scale=2.0, clip=5.0),
@@ -40,7 +40,7 @@ LEG_SCALE = 0.7  # rad an action of 1 moves the others
 
 HIDDEN = (32, 16)
 
-# Charged for drifting and falling from the start, a novice learns to stand still.
+# Penalised for drifting and falling from the start, a novice learns to stand still.
 WALKS = 100  # generations after which it walks
 WALK = RewardSpec(
     target=0.6, limit=0.75, fast=2.0, heading=0.1, sideways=0.1, power=0.0002, fall=0.0
@@ -49,13 +49,13 @@ WALK_STRAIGHT = replace(WALK, heading=0.8, fall=0.8)
 
 STEERS = 290  # generations after which it also holds its course
 
-LIMPS = ("FR", "RR")  # a symmetric rule learns the other two legs with these
-DEFICIT = 2.0  # or a limp front leg, which is the hardest, is given up for the rest
+LIMPS = ("FR", "RR")  # a symmetric rule learns the other two legs along with these
+DEFICIT = 2.0  # or a limp front leg, the hardest, is sacrificed to the rest
 LIMPS_ALONG, LIMPS_WELL, GOES_ON = 0.4, 0.6, 0.5  # marks of its first three stages
 AVERAGED = 20  # generations
-DRAWS = 8  # of moments at which legs go limp, in a generation
-ONSETS = (0.5, 4.0)  # s, within which they do
-DURATION = 7.0  # s, of episodes in which they may
+DRAWS = 8  # moments per generation at which legs go limp
+ONSETS = (0.5, 4.0)  # s, the span in which they do
+DURATION = 7.0  # s, length of episodes in which they may
 STIFF = (("locked", 0.0), ("narrowed", 0.2))  # what else happens to a whole leg in the last stage
 FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
 
@@ -85,7 +85,7 @@ class Preset:
         return replace(self, spec=replace(self.spec, generations=generations, ticks=ticks))
 
     def settled(self) -> Preset:
-        """Return the recipe with sigma and step at their least from the start."""
+        """Return the recipe with sigma and step at their minimum from the start."""
         evolution = self.spec.evolution
         least = replace(evolution, sigma=evolution.sigma_min, step=evolution.step_min)
         return replace(self, spec=replace(self.spec, evolution=least))
@@ -95,15 +95,15 @@ def fast(seed: int, robot: str = "a1") -> Preset:
     """Return the recipe that walks from random weights in about 20 minutes on two cores.
 
     Args:
-        seed: of everything random.
-        robot: name or path of a robot spec, of a quadruped about as large as the A1.
+        seed: seed of everything random.
+        robot: name or path of a robot spec, for a quadruped about the size of the A1.
 
     Raises:
         HebbError: the robot spec cannot be used, or states no ``mirror``.
     """
     body = load_robot(robot)
     mirrors = network_mirrors(CHANNELS, body, HIDDEN)
-    # What turns the other way in a mirror moves a leg sideways.
+    # A joint that turns the other way in a mirror moves a leg sideways.
     scales = [SIDEWAYS_SCALE if sign < 0 else LEG_SCALE for sign in mirrors[-1].sign]
     genome = _plastic(body, scales, mirrors=mirrors)
     spec = TrainingSpec(
@@ -126,14 +126,14 @@ def fast(seed: int, robot: str = "a1") -> Preset:
 
 
 def robust(seed: int, robot: str = "a1") -> Preset:
-    """Return the recipe for a gait that goes on with a limp leg.
+    """Return the recipe for a gait that keeps walking with a limp leg.
 
-    Whoever learns to walk first and to limp then, has to leave a gait in which a limp front leg always
-    ends in a fall: that was not left in 18 million ticks. Here a leg is limp from the first generation
-    on, and what a condition lacks is its weight. A fall costs no more than the time that it ends, until
-    there is a gait for every leg. Then legs go limp in mid-walk, at eight moments and poses a generation:
-    what is good at one of them need not be at another. Arguments and errors are those of :func:`fast`; the
-    robot's legs are ``FR``, ``FL``, ``RR`` and ``RL``.
+    Learning to walk first and to limp later means leaving a gait in which a limp front leg always
+    ends in a fall; 18 million ticks were not enough to leave it. Here a leg is limp from the first
+    generation on, and a condition is weighted by its deficit. A fall costs no more than the time it
+    cuts off, until there is a gait for every leg. Then legs go limp in mid-walk, at eight moments and
+    poses per generation: what works at one of them may fail at another. Arguments and errors are
+    those of :func:`fast`; the robot's legs are ``FR``, ``FL``, ``RR`` and ``RL``.
     """
     walk = fast(seed, robot)
     careful = replace(WALK_STRAIGHT, heading=0.4, fall=0.4)
@@ -158,8 +158,8 @@ def robust(seed: int, robot: str = "a1") -> Preset:
 def paper(seed: int) -> Preset:
     """Return the recipe of Najarro & Risi 2020 for their quadruped, as far as a robot can follow it.
 
-    Hyper-parameters are theirs, their step for standardised ranks. Observations are what a robot measures
-    (docs/training.md), actions are position targets, and bodies are ranked one by one.
+    Hyperparameters are theirs, with the step converted to standardised ranks. Observations are what a
+    robot measures (docs/training.md), actions are position targets, and bodies are ranked one by one.
     """
     robot = load_robot("ant")
     channels = (
@@ -207,9 +207,9 @@ def paper(seed: int) -> Preset:
 
 
 def ant(seed: int) -> Preset:
-    """Return a recipe for the bodies of Najarro & Risi 2020 that takes minutes: what learns is that of ``fast``.
+    """Return a recipe of minutes for the bodies of Najarro & Risi 2020; it learns like ``fast``.
 
-    Not its own mirror image: the leg that nobody shortens in training is the image of the one that is short.
+    The rule is not its own mirror image: the leg left whole in training mirrors the shortened one.
     """
     robot = load_robot("ant")
     genome = _plastic(robot, [ANT_SCALE] * robot.n_joints, mirrors=None)
@@ -236,14 +236,14 @@ def preset(name: str, seed: int, robot: str | None = None) -> Preset:
     """Return a recipe, for another robot if one is given.
 
     Raises:
-        TrainingError: it is for its own robot alone.
+        TrainingError: it works with its own robot only.
         HebbError: the robot spec cannot be used.
     """
     if robot is None:
         return PRESETS[name](seed)
     if name in ("ant", "paper"):
         raise TrainingError(
-            f"preset '{name}' is for robot 'ant' alone. Take another one for --robot."
+            f"preset '{name}' is for robot 'ant' only. Use another preset with --robot."
         )
     return PRESETS[name](seed, robot)
 
@@ -254,7 +254,7 @@ def _plastic(
     *,
     mirrors: tuple[Mirror, ...] | None,
 ) -> Genome:
-    """Return rules for a robot that are held back enough to learn in minutes."""
+    """Return rules for a robot, constrained enough to be learned in minutes."""
     return Genome(
         kind="ABCD_eta",
         layer_sizes=(observation_size(CHANNELS, robot.n_joints), *HIDDEN, robot.n_joints),
@@ -281,10 +281,10 @@ def _bodies(duration: float) -> tuple[Condition, ...]:
 
 
 def _walk_then_steer(stage: int, draw: int) -> tuple[Condition, ...]:
-    """Return undamaged episodes: short ones until it walks, then long ones and turns, by turns.
+    """Return undamaged episodes: short ones until it walks, then alternately long ones and turns.
 
-    Straight episodes alone hardly teach to steer: chance turns a robot more than its rule does. A
-    rule that is its own mirror image turns to the left as it turns to the right, so one side is enough.
+    Straight episodes alone hardly teach steering: chance turns a robot more than its rule does. A
+    rule that is its own mirror image turns left as it turns right, so one side is enough.
     """
     if stage == 0:
         return (Condition(duration=5.0),)
@@ -295,11 +295,11 @@ def _walk_then_steer(stage: int, draw: int) -> tuple[Condition, ...]:
 
 
 def _limp(stage: int, draw: int, robot: RobotSpec) -> tuple[Condition, ...]:
-    """Return an episode with a limp front leg, one with a limp rear leg, and a third; at last a fourth.
+    """Return an episode with a limp front leg, one with a limp rear leg, a third, later a fourth.
 
-    The legs are limp from the start, and the third is undamaged, in the first two stages. After them legs
-    go limp in mid-walk in every other draw. In the last stage the third has one of the faults in
-    half of those and of the others, and in the fourth a leg stiffens in mid-walk.
+    In the first two stages the legs are limp from the start and the third is undamaged. After that,
+    legs go limp in mid-walk in every other draw. In the last stage the third has one of the faults in
+    half of those draws and half of the others, and in the fourth a leg stiffens in mid-walk.
     """
     if stage < 2:
         return (*(Condition(5.0, (Damage(leg, "limp"),)) for leg in LIMPS), Condition(5.0))
@@ -319,7 +319,7 @@ def _limp(stage: int, draw: int, robot: RobotSpec) -> tuple[Condition, ...]:
 
 
 def _within(span: tuple[float, float], draw: int) -> float:
-    """Return a number of a span; those of all draws together are spread evenly over it."""
+    """Return a number within a span; over all draws they are spread evenly."""
     return span[0] + (span[1] - span[0]) * _spread(draw)
 
 
@@ -332,7 +332,7 @@ def _fault(scenario: str, draw: int, robot: RobotSpec) -> Condition:
 
 
 def _contract(robot: RobotSpec, channels: tuple[Channel, ...], scales: Sequence[float]) -> Contract:
-    """Return how a rule is wired to a robot; ``scales``: rad that an action of 1 moves each joint."""
+    """Return how a rule is wired to a robot; ``scales``: rad per joint for an action of 1."""
     return Contract(
         robot=robot.name,
         actuator="pd",

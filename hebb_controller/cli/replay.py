@@ -27,28 +27,30 @@ from .options import example, json_option
     "rules", nargs=-1, required=True, type=click.Path(dir_okay=False), metavar="RULE..."
 )
 @click.argument("recording", type=click.Path(dir_okay=False))
-@click.option("--any-rule", is_flag=True, help="Also where it was recorded with another rule file.")
+@click.option(
+    "--any-rule", is_flag=True, help="Replay even if it was recorded with another rule file."
+)
 @click.option(
     "--rounding",
     is_flag=True,
-    help="Judge each tick that follows recorded weights by what rounding explains, not by bits: for "
-    "recordings of another machine.",
+    help="Compare each tick that follows recorded weights up to rounding, not bit for bit: for "
+    "recordings from another machine.",
 )
 @json_option
 def replay(
     rules: tuple[str, ...], recording: str, any_rule: bool, rounding: bool, as_json: bool
 ) -> None:
-    """Run rules on recorded observations: are actions and weights the recorded ones, bit for bit?
+    """Rerun rules on recorded observations and compare actions and weights, bit for bit.
 
-    The recording is an MCAP file: of `hebb evaluate --record`, of the launch argument `record`, or of
-    `ros2 bag record -s mcap`. Name every rule that drove. Bits are promised on the same build of numpy
-    and the same kind of processor. Exit code 0 if they are the same, 1 if they differ, 2 for bad input.
+    The recording is an MCAP file from `hebb evaluate --record`, the launch argument `record`, or
+    `ros2 bag record -s mcap`. Name every rule that drove. Equal bits are promised on the same build of
+    numpy and the same kind of processor. Exit code 0 if they match, 1 if they differ, 2 for bad input.
     """
     from ..mcap_file import read_recording
 
     loaded = {rule.sha256: rule for rule in map(load_rule, rules)}
     if any_rule and len(loaded) != 1:
-        raise RecordingError("--any-rule needs one rule file: the one that is run on everything.")
+        raise RecordingError("--any-rule needs exactly one rule file, which is run on everything.")
     events = read_recording(Path(recording))
 
     def rule_of(checkpoint: Checkpoint) -> Rule:
@@ -57,8 +59,8 @@ def replay(
         if checkpoint.rule_sha256 not in loaded:
             raise RecordingError(
                 f"{recording}: was made with another rule file (sha256 "
-                f"{checkpoint.rule_sha256[:12]}…; named are "
-                f"{', '.join(f'{sha256[:12]}…' for sha256 in loaded)}). Name that file, too, or add "
+                f"{checkpoint.rule_sha256[:12]}…; given: "
+                f"{', '.join(f'{sha256[:12]}…' for sha256 in loaded)}). Name that file too, or add "
                 f"--any-rule."
             )
         return loaded[checkpoint.rule_sha256]
@@ -66,8 +68,8 @@ def replay(
     def runtime_of(checkpoint: Checkpoint) -> tuple[Rule, Runtime]:
         if checkpoint.runtime not in RUNTIMES:
             raise RecordingError(
-                f"{recording}: was made by runtime '{checkpoint.runtime}'. "
-                f"Replayed can be: {', '.join(RUNTIMES)}."
+                f"{recording}: was made by runtime '{checkpoint.runtime}', which cannot be "
+                f"replayed. Known: {', '.join(RUNTIMES)}."
             )
         rule = rule_of(checkpoint)
         return rule, make_runtime(checkpoint.runtime, rule)
@@ -75,8 +77,8 @@ def replay(
     outcome = replay_to_rounding(events, rule_of) if rounding else run_again(events, runtime_of)
     if not outcome.ticks:
         raise RecordingError(
-            f"{recording}: no tick can be run again. Fix: record observation, action and weights from "
-            f"the start of a run on, with weights_every above 0."
+            f"{recording}: no tick can be replayed. Fix: record observation, action and weights from "
+            f"the start of a run, with weights_every above 0."
         )
     versions = _versions(events)
     if as_json:
@@ -97,18 +99,26 @@ def _versions(recording: Recording) -> Sequence[str]:
 def _text(outcome: Replay, *, rounding: bool) -> str:
     lines = []
     if outcome.first is None:
-        compared = "every action, " + (
-            f"and weights {outcome.checkpoints} times" if outcome.checkpoints else "no weights"
+        compared = "all actions " + (
+            f"and {outcome.checkpoints} weight snapshots match"
+            if outcome.checkpoints
+            else "match, no weights to compare"
         )
-        same = "the same to rounding" if rounding else "the same"
-        lines.append(f"{same}: {outcome.ticks} ticks, {compared}")
+        same = "identical up to rounding" if rounding else "identical"
+        lines.append(f"{same}: {outcome.ticks} ticks; {compared}")
     else:
         first = outcome.first
-        size = "not by a finite number" if first.size is None else f"by {first.size:.3g} at most"
+        size = (
+            "by a number that is not finite"
+            if first.size is None
+            else f"by {first.size:.3g} at most"
+        )
         where = "its action differs" if first.what == "action" else "the weights before it differ"
         lines.append(f"differs from tick {first.tick} on (at {first.stamp:.9g} s): {where}, {size}")
     if outcome.starts > 1 and not rounding:
-        lines.append(f"{outcome.starts} times it went on from recorded weights")
+        lines.append(f"started from recorded weights {outcome.starts} times")
     if outcome.lost:
-        lines.append(f"{outcome.lost} ticks could not be run: something before them is missing")
+        lines.append(
+            f"{outcome.lost} ticks could not be replayed: something before them is missing"
+        )
     return "\n".join(lines)

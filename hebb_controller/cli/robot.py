@@ -34,7 +34,7 @@ def import_(urdf: Path, out: Path, skip: tuple[str, ...]) -> None:
     """Draft a robot spec from a URDF: joints, limits, legs, left and right.
 
     What a URDF does not state, such as gains and the default pose, has no value in the draft; the
-    spec does not load before each has one. Nothing is overwritten.
+    spec loads only once each has one. Nothing is overwritten.
     """
     draft = draft_from_urdf(urdf, skip=skip)
     text = spec_text(draft, directory=out.parent)
@@ -42,7 +42,7 @@ def import_(urdf: Path, out: Path, skip: tuple[str, ...]) -> None:
         with out.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        reason = "it exists already" if isinstance(error, FileExistsError) else error.strerror
+        reason = "it already exists" if isinstance(error, FileExistsError) else error.strerror
         raise RobotSpecError(f"{out}: not written: {reason}. Choose another --out.") from error
     legs = ", ".join(f"{leg.name} ({len(leg.joints)})" for leg in draft.legs) or "none"
     click.echo(f"{out}: {len(draft.joints)} joints; legs {legs}; mirrored {2 * len(draft.mirror)}")

@@ -14,7 +14,7 @@ PATH = click.Path(dir_okay=False, path_type=Path)
 
 @click.group()
 def sign() -> None:
-    """Sign files, so that a robot can refuse those that others made or changed."""
+    """Sign files, so that a robot can refuse those made or changed by others."""
 
 
 @sign.command(epilog=example("hebb sign keygen fleet"))
@@ -22,7 +22,7 @@ def sign() -> None:
 def keygen(name: Path) -> None:
     """Make a pair of keys: NAME.pem, to sign with and keep secret, and NAME.pub, for the robots."""
     private, public = signature.make_keys(name)
-    click.echo(f"{private}: private, keep it to yourself\n{public}: public, give it to the robots")
+    click.echo(f"{private}: private, keep it secret\n{public}: public, give it to the robots")
 
 
 @sign.command(epilog=example("hebb sign file walk.rule.safetensors --key fleet.pem"))

@@ -45,15 +45,15 @@ if TYPE_CHECKING:
     from hebb_sim.condition import Condition
     from hebb_sim.damage import Damage
 
-SHAM_ONSET = 5.0  # s; where nothing happens, before and after this moment are compared
-DRAW_STREAM = 2  # of an episode's seed; its pose takes 0, its weights 1
-LAST_SEED = 2**32  # above it the streams of a seed would be those of others
+SHAM_ONSET = 5.0  # s; if nothing happens, before and after this moment are compared
+DRAW_STREAM = 2  # of an episode's seed; its pose uses 0, its weights 1
+LAST_SEED = 2**32  # above it, the streams of a seed would be those of others
 NOT_A_NAME = set("/\\*?:")
 
 
 @dataclass(frozen=True)
 class SuiteOptions:
-    """What was asked for.
+    """The options of an evaluation in scenarios.
 
     Attributes:
         controllers: ``[NAME=]FILE``, ``[NAME=]PATTERN`` or ``[NAME=]package.module:factory`` each.
@@ -61,10 +61,10 @@ class SuiteOptions:
         robot: name of the robot spec.
         episodes: per scenario and training seed.
         seed: of the first episode, from ``TEST_SEEDS`` on.
-        asked: v*, m/s.
+        asked: requested speed v*, m/s.
         plasticity_gain: factor on every weight change.
-        controls: whether to play them.
-        workers: processes.
+        controls: whether to run them.
+        workers: worker processes.
     """
 
     controllers: tuple[str, ...]
@@ -80,17 +80,17 @@ class SuiteOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of it.
+    """The outcome of an evaluation in scenarios.
 
     Attributes:
-        settings: that it was run with.
-        contenders: who was asked for.
-        trials: scenario -> the episodes that everyone went through.
-        cells: with every outcome.
+        settings: settings it was run with.
+        contenders: the controllers compared.
+        trials: scenario -> the episodes that every contender went through.
+        cells: the cells, with every outcome.
         rows: the measures of the cells.
-        contrasts: between each two contenders.
-        controls: what they say, if they were played.
-        stopped: whether Ctrl-C came before all was done; then there are the scenarios that were.
+        contrasts: between each pair of contenders.
+        controls: their results, if they were run.
+        stopped: whether Ctrl-C came before the end; then only finished scenarios are included.
     """
 
     settings: Row
@@ -123,7 +123,7 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
     """Return the measures of all controllers in all scenarios.
 
     Raises:
-        HebbError: a controller or scenario cannot be used; said before anything is run.
+        HebbError: a controller or scenario cannot be used; raised before anything is run.
     """
     from hebb_sim.episode import EpisodeRunner
 
@@ -133,7 +133,9 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
     contenders = [_contender(text, options) for text in options.controllers]
     names = [contender.name for contender in contenders]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise HebbError(f"two controllers are called '{min(twice)}'. Fix: NAME=FILE names them.")
+        raise HebbError(
+            f"two controllers are called '{min(twice)}'. Fix: name them with NAME=FILE."
+        )
     for contender in contenders:
         for factory in contender.factories:
             factory()  # fails here, once, if it does not fit
@@ -173,8 +175,8 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
                 tasks = [share for group in shares.values() for share in group]
                 parts = pool.map(run_control_share, tasks, on_result=step)
                 stopped = False
-            # The workers finish what they have begun. An impatient second Ctrl-C would break the
-            # wait for them, lose what is done, and leave a process that never ends.
+            # The workers finish what they have started. An impatient second Ctrl-C would break off the
+            # wait for them, lose finished work, and leave a process that never ends.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -200,7 +202,7 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
 
 
 def _bootstrap(options: SuiteOptions, scenario: str, controller: str) -> np.random.Generator:
-    """Return the draws of one cell's bootstrap: the same whatever else is evaluated beside it."""
+    """Return the generator of one cell's bootstrap: the same whatever else is evaluated."""
     return np.random.default_rng((options.seed, *f"{scenario}\0{controller}".encode()))
 
 
@@ -229,20 +231,20 @@ def _trials(name: str, robot: RobotSpec, options: SuiteOptions) -> list[Trial[Co
         onset = condition.onset if condition.damages else SHAM_ONSET
         if not SPAN <= onset <= condition.duration - SPAN:
             raise ScenarioError(
-                f"{name}: what is compared begins at {onset:g} of {condition.duration:g} s; "
-                f"it needs {SPAN:g} s before it and {SPAN:g} s after it."
+                f"{name}: the comparison starts at {onset:g} of {condition.duration:g} s; "
+                f"it needs {SPAN:g} s before and {SPAN:g} s after."
             )
         if options.controls and onset + LATER + RECOVERY_WINDOW > condition.duration:
             raise ScenarioError(
-                f"{name}: the controls need {LATER + RECOVERY_WINDOW:g} s after what is compared "
-                f"begins, at {onset:g} of {condition.duration:g} s."
+                f"{name}: the controls need {LATER + RECOVERY_WINDOW:g} s after the comparison "
+                f"starts, at {onset:g} of {condition.duration:g} s."
             )
         trials.append(Trial(condition, onset, seed))
     return trials
 
 
 def control_trial(trial: Trial[Condition], robot: RobotSpec) -> ControlTrial[Condition]:
-    """Return an episode with its controls: what else happens on the way happens in all of them."""
+    """Return an episode with its controls: whatever else happens along the way happens in all."""
     condition = trial.condition
     surroundings = [s for s in condition.spells if not _on_robot(s.damages, robot)]
     return ControlTrial(
@@ -255,13 +257,13 @@ def control_trial(trial: Trial[Condition], robot: RobotSpec) -> ControlTrial[Con
 
 
 def _on_robot(damages: Sequence[Damage], robot: RobotSpec) -> bool:
-    """Return whether legs or joints are among what is damaged."""
+    """Return whether any leg or joint is damaged."""
     parts = {*robot.legs, *robot.joint_names, "motors"}
     return any(damage.part in parts for damage in damages)
 
 
 def _on_another_leg(condition: Condition, robot: RobotSpec) -> Condition | None:
-    """Return the condition with its damages on the next leg; None where they are on no leg."""
+    """Return the condition with its damages on the next leg; None if they are on no leg."""
     legs = list(robot.legs)
     moved = []
     for damage in condition.damages:

@@ -41,8 +41,8 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in n
     type=click.Choice(["fast", "robust", "ant", "paper"]),
     default="fast",
     show_default=True,
-    help="The recipe. fast: walks in half an hour. robust: goes on with a limp leg, after hours. ant: the "
-    "published bodies, in minutes. paper: as published, in 240 million ticks.",
+    help="The recipe. fast: walks in half an hour. robust: keeps walking with a limp leg (hours of "
+    "training). ant: the published bodies, in minutes. paper: as published, in 240 million ticks.",
 )
 @click.option(
     "--network",
@@ -54,7 +54,7 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in n
 @click.option(
     "--robot",
     metavar="NAME|FILE",
-    help="A robot spec instead of the preset's: a quadruped, with presets fast and robust.",
+    help="Robot spec to use instead of the preset's: a quadruped, with presets fast and robust.",
 )
 @click.option(
     "--out",
@@ -65,23 +65,25 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in n
 @click.option(
     "--start",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Begin with this rule, not from nothing; sigma and step are at the preset's least.",
+    help="Start from this rule, with sigma and step at the preset's minimum.",
 )
-@click.option("--generations", type=click.IntRange(min=1), help="Instead of the preset's number.")
+@click.option(
+    "--generations", type=click.IntRange(min=1), help="Number to run instead of the preset's."
+)
 @click.option(
     "--ticks",
     type=click.IntRange(min=1),
-    help="Control ticks after which no other generation begins, instead of the preset's number.",
+    help="Control ticks after which no new generation starts, instead of the preset's.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--resume", is_flag=True, help="Continue the run in --out, bit for bit.")
-@click.option("--tensorboard", is_flag=True, help=f"Write scalars to OUT/{SCALARS_NAME}, too.")
+@click.option("--tensorboard", is_flag=True, help=f"Also write scalars to OUT/{SCALARS_NAME}.")
 @click.option(
     "--cluster",
     default="local",
     show_default=True,
     metavar="local|auto|ray:ADDRESS",
-    help="Where episodes run: processes here, the Ray cluster that this machine is in, or another.",
+    help="Where episodes run: local processes, this machine's Ray cluster, or another one.",
 )
 @workers_option
 def train(
@@ -127,7 +129,7 @@ def train(
     )
     if trainer.revisions not in {(), (_revision(),)}:
         before = ", ".join(trainer.revisions)
-        click.echo(f"The run has been under {before}; this is {_revision()}.", err=True)
+        click.echo(f"The run was made with revision {before}; this is {_revision()}.", err=True)
     lines = trainer.run(factory)
     if tensorboard:
         lines = with_scalars(lines, out / SCALARS_NAME, done=trainer.evolution.generation)
@@ -138,7 +140,7 @@ def train(
         except KeyboardInterrupt:
             interrupted = True
         if interrupted and not trainer.rewind():
-            click.echo("Stopped in the first generation: there is nothing to keep yet.", err=True)
+            click.echo("Stopped in the first generation: nothing to keep yet.", err=True)
             sys.exit(130)
         provenance = _provenance(trainer, preset, network, workers)
         if robot is not None:
@@ -153,11 +155,13 @@ def train(
 
 
 def _vector(spec: TrainingSpec, rule: Rule, path: Path) -> Array:
-    """Return what stands for a rule in what is evolved."""
+    """Return the evolved vector that stands for a rule."""
     from ..train.genome import Genome
 
     if not isinstance(spec.genome, Genome):
-        raise TrainingError(f"{path}: a rule; --start is for networks that are one.")
+        raise TrainingError(
+            f"{path}: --start needs a --network that is a rule: hebbian, per-neuron or static."
+        )
     try:
         return spec.genome.vector(rule)
     except TrainingError as error:
@@ -168,10 +172,10 @@ def _vector(spec: TrainingSpec, rule: Rule, path: Path) -> Array:
 
 @contextmanager
 def _one_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt once; who asks again is told to wait for files and workers.
+    """Raise KeyboardInterrupt once; later signals are answered with a request to wait.
 
-    What ends a job politely is answered like Ctrl-C, with a checkpoint and the rule so far; a shell
-    starts a job in the background with SIGINT ignored.
+    SIGTERM is handled like Ctrl-C, with a checkpoint and the rule so far, since a shell starts
+    background jobs with SIGINT ignored.
     """
 
     def stop(*_: object) -> None:
@@ -180,8 +184,8 @@ def _one_interrupt() -> Iterator[None]:
         raise KeyboardInterrupt
 
     def wait(*_: object) -> None:
-        # Not by click: the signal may come in the middle of its own writing.
-        os.write(2, b"\nStopping: what runs is finished, then the files are written.\n")
+        # Not by click: the signal may arrive in the middle of its own writing.
+        os.write(2, b"\nStopping: finishing what is running, then writing the files.\n")
 
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in kept:
@@ -189,7 +193,7 @@ def _one_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is stop:  # otherwise nothing shall break into the exit
+        if signal.getsignal(signal.SIGINT) is stop:  # otherwise nothing may interrupt the exit
             for number, handler in kept.items():
                 signal.signal(number, handler)
 
@@ -229,7 +233,7 @@ def _export(
         path = out / RULE_NAME
         rule = genome.rule(vector, provenance)
         if trainer.done and _stands(rule, path):
-            click.echo(f"Rule after {done} generations, as it was: {path}", err=True)
+            click.echo(f"Rule after {done} generations, unchanged: {path}", err=True)
         else:
             save_rule(rule, path)
             click.echo(f"Rule after {done} generations: {path}", err=True)
@@ -238,7 +242,7 @@ def _export(
     try:
         from ..plots.training import training_curve
     except ModuleNotFoundError:
-        click.echo("No curve: it takes the extra plot to draw it.", err=True)
+        click.echo("No curve: drawing it needs the extra plot.", err=True)
         return
     try:
         training_curve(out, out / CURVE_NAME)
@@ -252,7 +256,7 @@ def _export(
 
 
 def _stands(rule: Rule, path: Path) -> bool:
-    """Return whether a file holds this rule, measured if it can be: then also where it came from."""
+    """Return whether a file holds this rule, measured if possible, and so its provenance, too."""
     from ..rule_file import load_rule
 
     try:
@@ -267,7 +271,7 @@ def _stands(rule: Rule, path: Path) -> bool:
 
 
 def _measure(rule: Rule, trainer: Trainer[Condition], path: Path) -> None:
-    """Add to the file what an export adds; the rule as it is remains if that cannot be done."""
+    """Add to the file what an export adds; if that fails, the rule stays as it is."""
     from ..rule_file import save_rule
     from .export import with_measurements
 
@@ -277,7 +281,7 @@ def _measure(rule: Rule, trainer: Trainer[Condition], path: Path) -> None:
     except RuleFileError as error:
         click.echo(f"Not measured: {error}", err=True)
     except KeyboardInterrupt:
-        click.echo("Not measured: stopped. The same command with --resume does it.", err=True)
+        click.echo("Not measured: stopped. Fix: the same command with --resume.", err=True)
         sys.exit(130)
 
 

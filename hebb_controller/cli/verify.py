@@ -24,7 +24,7 @@ from ..signature import Trust
 from .options import example, json_option, robot_option, rule_argument, trust_options
 
 TRIAL_TICKS = 2_000
-BUDGET = 0.5  # part of the tick period that the 99th percentile of a tick may take
+BUDGET = 0.5  # fraction of the tick period that the 99th percentile of a tick may take
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Check:
 @trust_options
 @json_option
 def verify(rule: str, robot: str, trust: Trust, as_json: bool) -> None:
-    """Check a rule file: fields, tensors, the contract with a robot, golden vectors, a trial, its time.
+    """Check a rule file: fields, tensors, contract with a robot, golden vectors, a timed trial run.
 
     Exit code 2 if a check fails.
     """
@@ -64,7 +64,7 @@ def verify(rule: str, robot: str, trust: Trust, as_json: bool) -> None:
         checks.append(trial)
         if p99 is not None:
             allowed = BUDGET * loaded.header.tick_period * 1e6
-            detail = f"p99 of a tick {p99:.0f} µs of processor time, {BUDGET:.0%} of the period is {allowed:.0f} µs"
+            detail = f"p99 of a tick is {p99:.0f} µs of processor time; {BUDGET:.0%} of the period is {allowed:.0f} µs"
             checks.append(Check("time", p99 <= allowed, detail))
     except HebbError as error:
         names = {ContractError: "contract", SignatureError: "signature"}
@@ -101,7 +101,7 @@ def _golden(rule: Rule) -> list[Check]:
         except RuleFileError as error:
             checks.append(Check(f"golden {name}", False, str(error)))
         else:
-            detail = f"{rule.golden.ticks} ticks as recorded, to rounding"
+            detail = f"{rule.golden.ticks} ticks as recorded, up to rounding"
             checks.append(Check(f"golden {name}", True, detail))
     return checks
 
@@ -109,8 +109,8 @@ def _golden(rule: Rule) -> list[Check]:
 def _trial(rule: Rule) -> tuple[Check, float | None]:
     """Return whether a trial run stays finite and, if so, the 99th percentile of a tick, µs.
 
-    The run sees noise, then all observations at their ends for long, then noise again. Its time is that of
-    the processor: how long others keep it from running says nothing of the rule.
+    The run sees noise, then all observations at their extremes for a long stretch, then noise again.
+    Its time is processor time: how long other processes keep it waiting says nothing about the rule.
     """
     runtime = NumpyRuntime(rule)
     rng = np.random.default_rng(0)
@@ -123,7 +123,7 @@ def _trial(rule: Rule) -> tuple[Check, float | None]:
     durations = np.empty(TRIAL_TICKS)
     for tick, observation in enumerate(observations):
         start = time.thread_time()
-        with np.errstate(all="ignore"):  # what it leads to is looked at below
+        with np.errstate(all="ignore"):  # the results are checked below
             action = runtime.step(observation)
         durations[tick] = time.thread_time() - start
         weights = runtime.state["weights"]

@@ -132,13 +132,13 @@ def test_ctrl_c_keeps_the_scenarios_that_were_done(hebb, rule_path, limp, tmp_pa
 def test_a_scenario_too_short_for_the_controls_is_one_line(hebb, rule_path, limp):
     limp.write_text(LIMP.replace("8.0", "7.0"), encoding="utf-8")
     code, _, errors = hebb("evaluate", rule_path, "--scenario", limp, "--controls")
-    one_error(code, errors, "the controls need 4.5 s after what is compared begins")
+    one_error(code, errors, "the controls need 4.5 s after the comparison starts")
 
 
 def test_a_scenario_too_short_to_compare_speeds_is_one_line(hebb, rule_path, limp):
     limp.write_text(LIMP.replace("8.0", "6.0"), encoding="utf-8")
     code, _, errors = hebb("evaluate", rule_path, "--scenario", limp)
-    one_error(code, errors, "3.2 of 6 s; it needs 3 s before it and 3 s after it")
+    one_error(code, errors, "3.2 of 6 s; it needs 3 s before and 3 s after")
 
 
 @pytest.mark.parametrize("option", ["--duration", "--speed-asked", "--plasticity-gain"])
@@ -183,7 +183,7 @@ def test_a_model_that_is_no_urdf_is_one_line(hebb, rule_path, tmp_path):
         (["--controls"], "--controls needs --scenario"),
         (["--scenario", "limp_leg", "--duration", "9"], "--duration belongs to"),
         (["--scenario", "limp_leg", "--pictures"], "--pictures needs --out"),
-        (["another.rule.safetensors"], "several controllers are compared by --scenario"),
+        (["another.rule.safetensors"], "several controllers need --scenario"),
     ],
 )
 def test_options_of_the_other_use_are_refused(hebb, rule_path, options, words):
@@ -210,7 +210,7 @@ def test_what_is_no_factory_is_one_line(hebb, root, factory, words):
 def test_what_cannot_be_recorded_is_said_before_anything_is_run(hebb, root, tmp_path):
     record = ("--record", tmp_path / "run.mcap")
     code, output, errors = hebb("evaluate", "examples.own_controller:trot", *record)
-    one_error(code, errors, "examples.own_controller:trot: only what a rule file does")
+    one_error(code, errors, "examples.own_controller:trot: only a rule file can be recorded")
     assert not output
 
 

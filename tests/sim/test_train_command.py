@@ -85,8 +85,8 @@ def test_another_robot_is_trained_by_the_same_recipe(hebb, small, tmp_path):
     ("words", "message"),
     [
         (("--robot", "mini_cheta"), "Shipped: a1, ant, mini_cheetah"),
-        (("--preset", "ant", "--robot", "a1"), "preset 'ant' is for robot 'ant' alone"),
-        (("--preset", "paper", "--robot", "a1"), "preset 'paper' is for robot 'ant' alone"),
+        (("--preset", "ant", "--robot", "a1"), "preset 'ant' is for robot 'ant' only"),
+        (("--preset", "paper", "--robot", "a1"), "preset 'paper' is for robot 'ant' only"),
     ],
 )
 def test_a_robot_that_does_not_go_with_the_preset_is_one_line(hebb, tmp_path, words, message):
@@ -159,7 +159,7 @@ def test_ctrl_c_before_anything_was_done_is_no_traceback(hebb, small, tmp_path, 
     monkeypatch.setattr(module, "_progress", interrupted)
     code, _, errors = hebb("train", "--out", tmp_path / "run", "--workers", 1)
     assert code == 130
-    assert errors.splitlines() == ["Stopped in the first generation: there is nothing to keep yet."]
+    assert errors.splitlines() == ["Stopped in the first generation: nothing to keep yet."]
 
 
 def test_ctrl_c_twice_is_one_ordered_end(tmp_path):
@@ -179,7 +179,7 @@ def test_ctrl_c_twice_is_one_ordered_end(tmp_path):
     os.set_blocking(process.stderr.fileno(), True)
     seen += process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert b"Stopping: what runs is finished" in seen
+    assert b"Stopping: finishing what is running" in seen
     assert b"nothing to keep yet" in seen
     assert b"Traceback" not in seen
 
@@ -248,7 +248,7 @@ def test_a_run_says_under_which_revisions_it_has_been(hebb, small, tmp_path, mon
         code, _, errors = hebb(*words, "--generations", generations, *resume)
         assert code == 0, errors
         provenance = load_rule(out / "rule.rule.safetensors").header.provenance
-        assert ("The run has been under one" in errors) == (revision == "two")
+        assert ("The run was made with revision one" in errors) == (revision == "two")
         assert provenance["revision"] == ("one" if generations < 3 else "two")
     assert provenance["revisions"] == ["one", "two"]
 
@@ -292,7 +292,7 @@ def test_a_run_may_begin_with_a_rule(hebb, small, tmp_path):
     ("words", "message"),
     [
         (("--network", "static"), "it differs from the evolved rule in kind, initial. Name the"),
-        (("--network", "gru"), "a rule; --start is for networks that are one"),
+        (("--network", "gru"), "--start needs a --network that is a rule"),
         (
             ("--preset", "paper"),
             "it differs from the evolved rule in layer_sizes, update, contract",

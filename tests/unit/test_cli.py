@@ -157,7 +157,7 @@ def test_a_rule_that_computes_for_too_long_is_found(hebb, rule, robot_file, slow
     slow(compute)
     code, _, errors = hebb("verify", rule, "--robot", robot_file)
     assert code == 2
-    assert "of processor time, 50% of the period" in errors
+    assert "of processor time; 50% of the period" in errors
 
 
 def test_what_else_the_machine_does_is_not_the_rules_fault(hebb, rule, robot_file, slow):

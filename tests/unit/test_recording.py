@@ -239,13 +239,16 @@ def recorded(rule, tmp_path):
 def test_the_same_is_exit_code_0(hebb, rule, other, recorded):
     code, output, errors = hebb("replay", rule, recorded)
     assert (code, errors) == (0, "")
-    assert output == "the same: 20 ticks, every action, and weights 4 times\n"
+    assert output == "identical: 20 ticks; all actions and 4 weight snapshots match\n"
     assert hebb("replay", other, rule, recorded)[:2] == (0, output)
     report = json.loads(hebb("replay", rule, recorded, "--json")[1])
     assert report["same"] is True
     assert report["first"] is None
     code, output, _ = hebb("replay", rule, recorded, "--rounding")
-    assert (code, output) == (0, "the same to rounding: 4 ticks, every action, no weights\n")
+    assert (code, output) == (
+        0,
+        "identical up to rounding: 4 ticks; all actions match, no weights to compare\n",
+    )
 
 
 def test_another_rule_file_is_refused_unless_asked_for_and_then_exit_code_1(
@@ -276,7 +279,7 @@ def test_a_recording_without_a_tick_is_exit_code_2(hebb, rule, recorded):
     states = [e for e in record(rule) if isinstance(e, Checkpoint)]
     code, _, errors = hebb("replay", rule, written([*ticks[:3], states[-1]], rule, recorded))
     assert code == 2
-    assert "no tick can be run again" in errors
+    assert "no tick can be replayed" in errors
 
 
 def test_another_runtime_is_refused_by_its_name(hebb, rule, recorded):
@@ -286,7 +289,7 @@ def test_another_runtime_is_refused_by_its_name(hebb, rule, recorded):
     write_recording(record(rule), labels_of(load_rule(rule), "abacus"), recorded)
     code, _, errors = hebb("replay", rule, recorded)
     assert code == 2
-    assert "was made by runtime 'abacus'. Replayed can be: numpy, onnx." in errors
+    assert "was made by runtime 'abacus', which cannot be replayed. Known: numpy, onnx." in errors
 
 
 def test_evaluate_refuses_a_bad_name_before_it_walks(rule, tmp_path):
