@@ -16,6 +16,7 @@ LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
 SENSORS = {"joints": "all joints have", "imu": "the imu has"}
 CONSTANT = 2.0  # s after which a joint with constant readings is worth a warning
 ESTOP_HOLDS = 2.0  # s for which a published e-stop holds, unless it is published as released
+CLOCK_BEGINS = 1_000_000_000  # ns within which a simulator's clock may still be at 0 on one topic
 BEYOND_RANGE = 1.0  # rad outside its range that a joint may read while the robot lies on its legs
 
 
@@ -106,7 +107,7 @@ class Guard:
         if report.tripped:
             return report
         unstamped = [source.topic for source in sample.sources if not source.stamp]
-        if len(unstamped) == 1 and sample.stamp:  # not a simulator's clock that begins at 0
+        if unstamped and sample.stamp > CLOCK_BEGINS:
             return LimitReport(
                 Limit.STALE, f"{unstamped[0]} has no stamps: have its driver set them"
             )

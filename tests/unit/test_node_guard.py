@@ -112,8 +112,9 @@ def test_a_clock_that_is_synchronised_may_take_its_topic_back_a_little():
 
 def test_topics_without_stamps_drive_nothing():
     driven = Driven(run=False)
+    driven.stamp = 9 * NS
     driven.loop.start(0.0)
-    (command,) = driven.step(sources={"joint_states": 0, "imu/data": 1})
+    (command,) = driven.step(sources={"joint_states": 0, "imu/data": 10})
     assert command.mode is Mode.DAMP
     assert "imu/data has no stamps" in driven.status.reason
 
