@@ -286,8 +286,8 @@ class ControllerNode(LifecycleNodeMixin, Node):
         if lifecycle == "unconfigured":
             return
         if not parameters.PARAMETERS[name].live:
-            mend = "Restart the node" if lifecycle == "finalized" else "Clean up first"
-            raise ParameterError(f"{name} cannot be set while {lifecycle}. {mend}.")
+            fix = "Restart the node" if lifecycle == "finalized" else "Clean up first"
+            raise ParameterError(f"{name} cannot be set while {lifecycle}. {fix}.")
         if name == "rule_file":
             if drive is None or lifecycle not in ("inactive", "active"):
                 raise ParameterError(f"rule_file cannot be set while {lifecycle}. Try again.")

@@ -53,7 +53,9 @@ def test_one_value_that_is_not_finite_in_any_place_trips(robot, safety, field, v
 @pytest.mark.parametrize("field", ARRAYS)
 def test_a_reading_of_another_shape_is_refused_with_both_shapes(robot, safety, field):
     longer = np.append(getattr(toy_reading(robot), field), 0.0)
-    with pytest.raises(ShapeError, match=rf"robot 'toy' must have shapes .*, found .*\({len(longer)},\)"):
+    with pytest.raises(
+        ShapeError, match=rf"robot 'toy' must have shapes .*, found .*\({len(longer)},\)"
+    ):
         safety.check(toy_reading(robot, **{field: longer}), 0.0)
 
 
