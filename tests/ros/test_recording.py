@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
-from rig import CONTROL, PATIENCE, SIM, values
+from rig import CONTROL, PATIENCE, SIM, Recorder, values
 
 pytest.importorskip("mcap_ros2")
 
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
+from sensor_msgs.msg import JointState
 
 from hebb_controller.errors import RecordingError
 from hebb_controller.mcap_file import read_recording
@@ -91,8 +92,12 @@ def test_a_run_with_a_damage_swaps_and_a_freeze_is_replayed_bit_for_bit(
     made.set(SIM, "paused", False)
     made.running()
 
+    # Of what waits for a busy process only the latest: fifty of them are as many ticks from now.
+    live = Recorder()
+    made.operator.watch(JointState, "joint_command", live, 1)
+
     def later():
-        made.commands.wait_for(50)  # a simulated second
+        live.wait_for(50)  # a simulated second
 
     def call(name):
         assert made.operator.trigger(f"{CONTROL}/{name}") == ""

@@ -234,7 +234,7 @@ def test_a_finished_run_that_is_resumed_keeps_its_rule_and_where_it_came_from(
     monkeypatch.setattr(export, "with_measurements", stopped)
     code, _, errors = hebb("train", "--out", out, "--workers", 1, "--resume")
     assert code == 0, errors
-    assert "as it was" in errors
+    assert ", unchanged: " in errors
     assert path.read_bytes() == kept
 
 
