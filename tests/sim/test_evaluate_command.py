@@ -181,7 +181,10 @@ def test_a_model_that_is_no_urdf_is_one_line(hebb, rule_path, tmp_path):
     [
         (["--out", "x"], "--out needs --scenario NAME or --suite"),
         (["--controls"], "--controls needs --scenario"),
-        (["--scenario", "limp_leg", "--duration", "9"], "--duration cannot be combined with --scenario"),
+        (
+            ["--scenario", "limp_leg", "--duration", "9"],
+            "--duration cannot be combined with --scenario",
+        ),
         (["--scenario", "limp_leg", "--pictures"], "--pictures needs --out"),
         (["another.rule.safetensors"], "several controllers need --scenario"),
     ],
