@@ -313,7 +313,8 @@ class ControlLoop:
         before = controller.last_position
         command = controller.move_to(self._ramp.at(sample.stamp), sample.reading, reference)
         # Lost ticks leave the targets behind the ramp; those of a limp leg may never arrive.
-        half_step = 0.5 * MOVE_RATE * controller.interface.period
+        rate = np.minimum(self.robot.max_target_rate, MOVE_RATE)
+        half_step = 0.5 * rate * controller.interface.period
         away = np.abs(controller.last_position - self.robot.default) > half_step
         under_way = (away & (np.abs(controller.last_position - before) > half_step)).any()
         off_target = self.guard.joints_off_target(sample, self.robot.default)

@@ -1,5 +1,7 @@
 """How the control loop brings a robot to its default pose, and what it makes of one that does not come along."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from driven import MS, Driven, sample
@@ -143,6 +145,17 @@ def test_however_many_readings_are_lost_a_run_begins_in_the_default_pose(robot, 
         position = driven.step(joint_position=before).position
         assert np.abs(position - before).max() <= 0.02 + 1e-9
     np.testing.assert_allclose(position, robot.default, atol=0.02)
+
+
+def test_a_robot_whose_targets_move_slower_than_that_still_begins_in_the_default_pose(robot):
+    slow = replace(robot, max_target_rate=np.full(robot.n_joints, 0.3))
+    driven = Driven(slow)
+    driven.loop.start(0.0)
+    position = slow.default.copy()
+    position[1] += 0.6
+    while driven.phase is Phase.TO_DEFAULT_POSE:
+        position = driven.step(joint_position=position).position
+    np.testing.assert_allclose(position, slow.default, atol=0.006)
 
 
 def test_the_network_does_not_tick_on_the_way_to_the_default_pose(robot):
