@@ -56,6 +56,7 @@ AVERAGED = 20  # generations
 DRAWS = 8  # moments per generation at which legs go limp
 ONSETS = (0.5, 4.0)  # s, the span in which they do
 DURATION = 7.0  # s, length of episodes in which they may
+HEALS = (1.0, 4.0)  # s, the span after which, in the last stage, some have their torque back
 STIFF = (("locked", 0.0), ("narrowed", 0.2))  # what else happens to a whole leg in the last stage
 FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
 
@@ -298,8 +299,9 @@ def _limp(stage: int, draw: int, robot: RobotSpec) -> tuple[Condition, ...]:
     """Return an episode with a limp front leg, one with a limp rear leg, a third, later a fourth.
 
     In the first two stages the legs are limp from the start and the third is undamaged. After that,
-    legs go limp in mid-walk in every other draw. In the last stage the third has one of the faults in
-    half of those draws and half of the others, and in the fourth a leg stiffens in mid-walk.
+    legs go limp in mid-walk in every other draw. In the last stage the limp legs heal in half of those
+    draws and half of the others, the third has one of the faults in half of both, and in the fourth a
+    leg stiffens in mid-walk.
     """
     if stage < 2:
         return (*(Condition(5.0, (Damage(leg, "limp"),)) for leg in LIMPS), Condition(5.0))
@@ -308,8 +310,9 @@ def _limp(stage: int, draw: int, robot: RobotSpec) -> tuple[Condition, ...]:
         fault = _fault(FAULTS[draw // 2 % len(FAULTS)], draw, robot)
         third = replace(fault, duration=DURATION, onset=_within(ONSETS, draw))
     onsets = [_within(ONSETS, draw + i) if draw % 2 else 0.0 for i, _ in enumerate(LIMPS)]
+    lasts = _within(HEALS, draw) if stage > 2 and draw % 4 in (1, 2) else math.inf
     limps = (
-        Condition(DURATION, (Damage(leg, "limp"),), onset)
+        Condition(DURATION, (Damage(leg, "limp"),), onset, onset + lasts)
         for leg, onset in zip(LIMPS, onsets, strict=True)
     )
     if stage < 3:

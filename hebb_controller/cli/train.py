@@ -65,7 +65,8 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in n
 @click.option(
     "--start",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Start from this rule, with sigma and step at the preset's minimum.",
+    help="Start from this rule, with sigma and step at the preset's minimum. A static rule may start "
+    "evolved weights that become plastic.",
 )
 @click.option(
     "--generations", type=click.IntRange(min=1), help="Number to run instead of the preset's."
@@ -155,7 +156,9 @@ def train(
 
 
 def _vector(spec: TrainingSpec, rule: Rule, path: Path) -> Array:
-    """Return the evolved vector that stands for a rule."""
+    """Return the evolved vector that stands for a rule, or for a static rule made plastic."""
+    import numpy as np
+
     from ..train.genome import Genome
 
     if not isinstance(spec.genome, Genome):
@@ -163,6 +166,8 @@ def _vector(spec: TrainingSpec, rule: Rule, path: Path) -> Array:
             f"{path}: --start needs a --network that is a rule: hebbian, per-neuron or static."
         )
     try:
+        if rule.header.kind == "static" != spec.genome.kind:
+            return spec.genome.from_static(rule, np.random.default_rng((spec.seed, 0)))
         return spec.genome.vector(rule)
     except TrainingError as error:
         raise TrainingError(

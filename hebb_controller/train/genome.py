@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -154,6 +154,19 @@ class Genome:
                 if not np.allclose(tensor, other[name], rtol=1e-3, atol=1e-6):
                     raise TrainingError(f"its {name} is not its own mirror image.")
         return vector
+
+    def from_static(self, rule: Rule, rng: np.random.Generator) -> Array:
+        """Return a vector of generation 0, (size,), whose initial weights are a static rule's.
+
+        Raises:
+            TrainingError: the rule's header differs from this genome in more than the kind, or the
+                rule is not its own mirror image.
+        """
+        replace(self, kind="static").vector(rule)
+        groups = tensors_in(self.start(rng), self._layout)
+        for group, layer in zip(groups[-len(rule.layers) :], rule.layers, strict=True):
+            group["initial"] = layer["initial"]
+        return vector_of(groups, self._layout)
 
     def controller(self, vector: Array, robot: RobotSpec) -> Controller:
         """Return the controller that a vector encodes.

@@ -288,6 +288,19 @@ def test_a_run_may_begin_with_a_rule(hebb, small, tmp_path):
     one_error(code, errors, "started with different options")
 
 
+def test_a_plastic_run_may_begin_with_a_static_rule(hebb, small, tmp_path):
+    first, on = tmp_path / "first", tmp_path / "on"
+    assert hebb("train", "--out", first, "--network", "static", "--workers", 1)[0] == 0
+    path = first / "rule.rule.safetensors"
+    words = ("--network", "per-neuron", "--workers", 1, "--start", path, "--generations", 1)
+    code, _, errors = hebb("train", "--out", on, *words)
+    assert code == 0, errors
+    one, other = load_rule(path), load_rule(on / "rule.rule.safetensors")
+    assert other.header.kind == "ABCD_eta_neuron"
+    moved = other.layers[0]["initial"] - one.layers[0]["initial"]
+    assert 0.0 < np.abs(moved).max() < 1.01 * presets.PRESETS["fast"](0).spec.evolution.step_min
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -363,6 +363,24 @@ def test_a_rule_stands_in_the_vector_that_made_it(network):
             assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-7)
 
 
+def test_a_static_rule_may_start_one_that_is_plastic():
+    preset = fast(seed=0)
+    static, plastic = (
+        with_network(preset, network).spec.genome for network in ("static", "per-neuron")
+    )
+    rule = static.rule(static.start(np.random.default_rng(3)))
+    started = plastic.rule(plastic.from_static(rule, np.random.default_rng(4)))
+    own = plastic.rule(plastic.start(np.random.default_rng(4)))
+    for made, ours, theirs in zip(started.layers, own.layers, rule.layers, strict=True):
+        assert made["initial"] == pytest.approx(theirs["initial"], rel=1e-6)
+        assert not np.allclose(made["initial"], ours["initial"])
+    for made, ours in zip(started.neurons, own.neurons, strict=True):
+        assert all(np.array_equal(made[name], ours[name]) for name in made)
+    random_start = preset.spec.genome
+    with pytest.raises(TrainingError, match="it differs from the evolved rule in initial"):
+        random_start.from_static(rule, np.random.default_rng(4))
+
+
 def test_an_eta_that_no_vector_can_stand_for_is_nearly_so():
     layout = genome(kind="AD_eta", layer_sizes=(6, 2))
     rule = layout.rule(np.full(layout.size, -200.0, dtype=np.float32))

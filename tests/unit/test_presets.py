@@ -1,11 +1,14 @@
 """What the presets put candidates through, stage by stage, and when they end."""
 
+import math
+
 import numpy as np
 import pytest
 
 from hebb_controller.cli.presets import (
     DRAWS,
     FAULTS,
+    HEALS,
     ONSETS,
     PRESETS,
     STEERS,
@@ -47,12 +50,26 @@ def limp(condition, tick):
 
 @pytest.mark.parametrize("draw", [0, 7, 900])
 @pytest.mark.parametrize("stage", range(LAST + 1))
-def test_in_every_draw_of_robust_a_front_leg_and_a_rear_leg_end_limp(robust, stage, draw):
+def test_in_every_draw_of_robust_a_front_leg_and_a_rear_leg_go_limp(robust, stage, draw):
     front, rear, *others = robust.conditions(stage, draw)
-    end = round(front.duration / 0.02) - 1
-    assert [limp(c, end) for c in (front, rear)] == [["FR"], ["RR"]]
-    assert not any(limp(c, end) for c in others)
+    for condition, leg in ((front, "FR"), (rear, "RR")):
+        assert limp(condition, round(condition.onset / 0.02)) == [leg]
+    assert not any(limp(c, tick) for c in others for tick in range(round(c.duration / 0.02)))
     assert {c.duration for c in (rear, *others)} == {front.duration}
+
+
+def test_in_the_last_stage_legs_heal_in_half_of_the_draws(robust):
+    for draw in range(400):
+        for stage in range(LAST + 1):
+            legs = robust.conditions(stage, draw)[:2]
+            heals = stage == LAST and draw % 4 in (1, 2)
+            assert [math.isfinite(leg.healed) for leg in legs] == [heals, heals]
+    healed = [robust.conditions(LAST, draw)[0] for draw in range(400) if draw % 4 in (1, 2)]
+    lasts = [leg.healed - leg.onset for leg in healed]
+    for edge, last in zip(HEALS, (min(lasts), max(lasts)), strict=True):
+        assert last == pytest.approx(edge, abs=0.1)
+    mid_walk = [leg.onset > 0.0 for leg in healed]
+    assert mid_walk.count(True) == len(healed) / 2
 
 
 @pytest.mark.parametrize("stage", [0, 1])
