@@ -148,6 +148,7 @@ class Bench:
                 "n": max(len(safe), len(back)) or self.repeats,
                 "outside": outside,
                 "commands": self.within.commands,
+                "inwards": self.within.inwards,
                 "safe_s": [round(x, 4) for x in safe],
                 "back_s": [round(x, 3) for x in back],
             }

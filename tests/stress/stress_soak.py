@@ -11,11 +11,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from mcap.reader import make_reader
-from mcap_ros2.decoder import DecoderFactory
 from rig import CONTROL, PATIENCE, SIM, exploding_rule, values
 from sensor_msgs.msg import JointState
-from watch import Watch, Within, leads_inwards, slope
+from watch import Watch, Within, slope
 
 from hebb_controller.node.processes import RECORDER, NodeProcess
 from hebb_controller.robot import load_robot
@@ -142,19 +140,6 @@ def replayed(recording, rules):
     return done.returncode, json.loads(done.stdout)
 
 
-def answered(recording, when, command):
-    """Return the reading that a command answers, of those recorded within 2 s of its arrival."""
-    asked = command.header.stamp
-    span = {"starting_at": when - 2 * 10**9, "ending_at": when + 2 * 10**9}
-    with recording.open("rb") as file:
-        reader = make_reader(file, decoder_factories=[DecoderFactory()])
-        for found in reader.iter_decoded_messages(topics=["/joint_states"], **span):
-            stamp = found.decoded_message.header.stamp
-            if (stamp.sec, stamp.nanosec) == (asked.sec, asked.nanosec):
-                return found.decoded_message
-    raise AssertionError(f"the reading of {asked} was not recorded")
-
-
 def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, keep, tmp_path):
     """Were it to go on for 48 times as long: memory less than doubled, deadlines still met.
 
@@ -170,8 +155,7 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
         "swap_probation": 1.0,
     }
     made = start(controller=controller, lock_step=True, readings=False)
-    robot = load_robot("a1")
-    within = Within(robot)
+    within = Within(load_robot("a1"))
     made.operator.watch(JointState, "joint_command", within, 1000)
     assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE), made.logs()
     recording = tmp_path / "soak.mcap"
@@ -217,6 +201,7 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
         "commands": within.commands,
         "damping": within.damping,
         "outside": len(within.outside),
+        "inwards": within.inwards,
         "rss_MB": [round(float(x) / 1e6, 1) for x in (rss[0], np.median(rss), rss[-1])],
         "latency_p50_us": [round(float(np.median(x))) for x in np.array_split(latency, 4)],
         "cpu_us_per_tick": round(1e6 * float(np.median(per_tick[busy]))),
@@ -227,8 +212,7 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
         },
     }
     keep("soak", found)
-    for when, command in within.outside:  # a leg was bent beyond its limits when a run began
-        assert leads_inwards(robot, command, answered(recording, when, command), PERIOD), command
+    assert not within.outside
     assert (code, again["lost"]) == (0, 0), again
     assert again["ticks"] > found["ticks"] / 2, again  # the others led to the default pose
     assert slopes["rss_bytes_per_s"][1][0] * horizon < rss[0], found

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from hebb_controller.node.guard import BEYOND_RANGE
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 FIELDS = ("time", "rss", "descriptors", "threads", "cpu")
@@ -78,18 +80,22 @@ def slope(x, y):
 class Within:
     """Takes commands, and keeps those that are neither DAMP nor finite positions within the limits.
 
+    A run that begins with a joint outside its limits leads it inwards: such commands are counted.
+
     Args:
-        robot: whose limits.
+        robot: whose limits apply.
 
     Attributes:
         outside: (wall time of arrival, ns; message) of each.
+        inwards: how many led a joint back inside.
     """
 
     def __init__(self, robot):
-        self.commands = self.damping = 0
+        self.commands = self.damping = self.inwards = 0
         self.outside = []
         self._robot = robot
         self._order = list(robot.joint_names)
+        self._last = BEYOND_RANGE  # rad outside the limits, so far in this run
 
     def __call__(self, message):
         self.commands += 1
@@ -99,8 +105,13 @@ class Within:
             good = False
         elif damps:
             good = list(message.velocity) == [0.0] * len(self._order)
+            self._last = BEYOND_RANGE
         else:
-            good = (beyond(self._robot, message.position) <= 0.0).all()
+            out = np.maximum(beyond(self._robot, message.position), 0.0)
+            good = bool((out <= self._last).all())  # never if a number is NaN
+            self.inwards += good and bool(out.any())
+            if good:
+                self._last = out
         if not good:
             self.outside.append((time.time_ns(), message))
 
@@ -109,14 +120,3 @@ def beyond(robot, position):
     """Return how far each position is outside the limits, rad, below 0 inside; NaN stays NaN."""
     position = np.array(position)
     return np.maximum(robot.lower - position, position - robot.upper)
-
-
-def leads_inwards(robot, command, reading, period):
-    """Return whether a command outside the limits is on its way in from a joint that is further out.
-
-    That is where a run begins that finds a joint there: at the rate limit from the measured position.
-    """
-    if list(command.name) != list(reading.name) or len(command.position) != robot.n_joints:
-        return False
-    allowed = beyond(robot, reading.position) - robot.max_target_rate * period
-    return bool((beyond(robot, command.position) <= np.maximum(allowed, 0.0) + 1e-9).all())
