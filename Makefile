@@ -45,13 +45,13 @@ export NUMEXPR_NUM_THREADS := 1
 
 help:
 	@echo "make demo       walk the simulated robot over ROS 2 and take a leg away; writes demo_out/"
-	@echo "make test       lint, check types, run every test, build the package with colcon"
-	@echo "make test-fast  lint, check types, run the unit tests"
+	@echo "make test       lint, check types and imports, run every test, build the package with colcon"
+	@echo "make test-fast  lint, check types and imports, run the unit tests"
 	@echo "make test-NAME  run one directory of tests: $(SUITES)"
 	@echo "make test-mutation  plant faults in safety.py and count those that its tests find: minutes"
 	@echo "make test-stress  a thousand swaps, every fault ten times, half an hour of everything: 75 minutes;"
 	@echo "                  STRESS=0.1 for a tenth of it; results in build/stress/"
-	@echo "make lint       lint and check types"
+	@echo "make lint       lint, check types and imports"
 	@echo "make clean      remove .venv and everything that was built"
 	@echo
 	@echo "Another interpreter: make test PYTHON=python3.12"
@@ -72,6 +72,8 @@ lint: $(VENV)/.test-installed
 	@$(BIN)/ruff format --check .
 	@echo "==> mypy --strict hebb_controller sim"
 	@$(BIN)/mypy --strict hebb_controller sim
+	@echo "==> lint-imports"
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 suites: $(addprefix test-,$(SUITES))
 

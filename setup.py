@@ -72,6 +72,7 @@ EXTRAS["dev"] = [
     "build>=1.0",
     "colcon-common-extensions>=0.3",
     "hypothesis>=6.100",
+    "import-linter>=2.17",
     "mypy>=1.13",
     "pytest>=8",
     "pytest-timeout>=2.3",
