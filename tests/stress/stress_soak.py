@@ -219,8 +219,9 @@ def test_half_an_hour_of_everything_leaves_nothing_behind(start, files, scale, k
     for name in ("latency_p50_us_per_s", "cpu_us_per_tick_per_s"):
         assert slopes[name][1][0] * horizon < 1e6 * PERIOD, (name, found)
     for name in ("descriptors", "threads"):
+        # those of a child that validates a rule come and go; what is never closed raises the least
         early, late = np.array_split(watch.column(name)[len(rss) // 4 :], 2)
-        assert np.median(late) <= np.median(early), (name, found)
+        assert late.min() <= early.min(), (name, found)
 
 
 def told(made):
