@@ -65,8 +65,8 @@ NETWORK_NAMES = ("hebbian", "per-neuron", "static", "stacked", "gru")  # as in n
 @click.option(
     "--start",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Start from this rule, with sigma and step at the preset's minimum. A static rule may start "
-    "evolved weights that become plastic.",
+    help="Start from this rule, with sigma and step at the preset's minimum. A static rule may also "
+    "start networks per-neuron and stacked.",
 )
 @click.option(
     "--generations", type=click.IntRange(min=1), help="Number to run instead of the preset's."
@@ -156,19 +156,20 @@ def train(
 
 
 def _vector(spec: TrainingSpec, rule: Rule, path: Path) -> Array:
-    """Return the evolved vector that stands for a rule, or for a static rule made plastic."""
+    """Return the evolved vector that stands for a rule, or for a static rule to begin as."""
     import numpy as np
 
-    from ..train.genome import Genome
+    from ..train.genome import BaselineGenome, Genome
 
-    if not isinstance(spec.genome, Genome):
-        raise TrainingError(
-            f"{path}: --start needs a --network that is a rule: hebbian, per-neuron or static."
-        )
+    genome = spec.genome
     try:
-        if rule.header.kind == "static" != spec.genome.kind:
-            return spec.genome.from_static(rule, np.random.default_rng((spec.seed, 0)))
-        return spec.genome.vector(rule)
+        if isinstance(genome, BaselineGenome) and rule.header.kind == "static":
+            return genome.from_static(rule)
+        if not isinstance(genome, Genome):
+            raise TrainingError("only a static rule can start a --network that is no rule.")
+        if rule.header.kind == "static" != genome.kind:
+            return genome.from_static(rule, np.random.default_rng((spec.seed, 0)))
+        return genome.vector(rule)
     except TrainingError as error:
         raise TrainingError(
             f"{path}: {error} Name the --preset and --network that made it (`hebb inspect`)."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -137,9 +137,7 @@ class Genome:
                 mirror image.
         """
         fields = ("kind", "layer_sizes", "update", "initial", "tick_period", "contract")
-        others = [name for name in fields if getattr(rule.header, name) != getattr(self, name)]
-        if others:
-            raise TrainingError(f"it differs from the evolved rule in {', '.join(others)}.")
+        _check_alike(rule, self, fields)
         groups = [dict(group) for group in (*rule.neurons, *rule.layers)]
         for tensors in groups:
             if "eta" in tensors and self.eta_max is not None:
@@ -150,9 +148,7 @@ class Genome:
         for one, other in zip(
             (*rule.neurons, *rule.layers), (*made.neurons, *made.layers), strict=True
         ):
-            for name, tensor in one.items():
-                if not np.allclose(tensor, other[name], rtol=1e-3, atol=1e-6):
-                    raise TrainingError(f"its {name} is not its own mirror image.")
+            _check_mirrored(one, other)
         return vector
 
     def from_static(self, rule: Rule, rng: np.random.Generator) -> Array:
@@ -247,6 +243,25 @@ class BaselineGenome:
         (tensors,) = tensors_in(vector, [self._layout])
         return make_baseline(header, tensors, where="candidate")
 
+    def from_static(self, rule: Rule) -> Array:
+        """Return the vector, (size,), of stacked frames that do what a static rule does.
+
+        Only the newest frame has weights other than zero.
+
+        Raises:
+            TrainingError: this is no such network, the rule's header differs from this genome, or
+                the rule is not its own mirror image.
+        """
+        if self.kind != "stacked":
+            raise TrainingError(f"a {self.kind} cannot do what a static rule does.")
+        _check_alike(rule, self, ("layer_sizes", "tick_period", "contract"))
+        tensors = {f"layer{k}": layer["initial"] for k, layer in enumerate(rule.layers)}
+        older = np.zeros((self.layer_sizes[1], self.layer_sizes[0] * (self.frames - 1)), np.float32)
+        tensors["layer0"] = np.hstack([tensors["layer0"], older])
+        vector = vector_of([tensors], [self._layout])
+        _check_mirrored(tensors, *tensors_in(vector, [self._layout]))
+        return vector
+
     def controller(self, vector: Array, robot: RobotSpec) -> Controller:
         """Return the controller that a vector encodes.
 
@@ -255,3 +270,15 @@ class BaselineGenome:
             ContractError: the robot does not fit.
         """
         return baseline_controller(self.baseline(vector), robot)
+
+
+def _check_alike(rule: Rule, genome: Genome | BaselineGenome, fields: Iterable[str]) -> None:
+    others = [name for name in fields if getattr(rule.header, name) != getattr(genome, name)]
+    if others:
+        raise TrainingError(f"it differs from what is evolved in {', '.join(others)}.")
+
+
+def _check_mirrored(tensors: Mapping[str, Array], symmetric: Mapping[str, Array]) -> None:
+    for name, tensor in tensors.items():
+        if not np.allclose(tensor, symmetric[name], rtol=1e-3, atol=1e-6):
+            raise TrainingError(f"its {name} is not its own mirror image.")

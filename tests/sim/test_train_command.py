@@ -288,7 +288,7 @@ def test_a_run_may_begin_with_a_rule(hebb, small, tmp_path):
     one_error(code, errors, "started with different options")
 
 
-def test_a_plastic_run_may_begin_with_a_static_rule(hebb, small, tmp_path):
+def test_runs_of_other_networks_may_begin_with_a_static_rule(hebb, small, tmp_path):
     first, on = tmp_path / "first", tmp_path / "on"
     assert hebb("train", "--out", first, "--network", "static", "--workers", 1)[0] == 0
     path = first / "rule.rule.safetensors"
@@ -297,18 +297,27 @@ def test_a_plastic_run_may_begin_with_a_static_rule(hebb, small, tmp_path):
     assert code == 0, errors
     one, other = load_rule(path), load_rule(on / "rule.rule.safetensors")
     assert other.header.kind == "ABCD_eta_neuron"
+    step = 1.01 * presets.PRESETS["fast"](0).spec.evolution.step_min
     moved = other.layers[0]["initial"] - one.layers[0]["initial"]
-    assert 0.0 < np.abs(moved).max() < 1.01 * presets.PRESETS["fast"](0).spec.evolution.step_min
+    assert 0.0 < np.abs(moved).max() < step
+    on = tmp_path / "stacked"
+    words = ("--network", "stacked", "--workers", 1, "--start", path, "--generations", 1)
+    code, _, errors = hebb("train", "--out", on, *words)
+    assert code == 0, errors
+    stacked = load_baseline(on / "stacked.baseline.safetensors").tensors
+    newest, older = np.hsplit(stacked["layer0"], [one.header.layer_sizes[0]])
+    assert 0.0 < np.abs(newest - one.layers[0]["initial"]).max() < step
+    assert 0.0 < np.abs(older).max() < step
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--network", "static"), "it differs from the evolved rule in kind, initial. Name the"),
-        (("--network", "gru"), "--start needs a --network that is a rule"),
+        (("--network", "static"), "it differs from what is evolved in kind, initial. Name the"),
+        (("--network", "gru"), "only a static rule can start a --network that is no rule"),
         (
             ("--preset", "paper"),
-            "it differs from the evolved rule in layer_sizes, update, contract",
+            "it differs from what is evolved in layer_sizes, update, contract",
         ),
     ],
 )
