@@ -6,17 +6,22 @@ import time
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from scipy import ndimage, stats
 
 from hebb_controller.node.guard import BEYOND_RANGE
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
-FIELDS = ("time", "rss", "descriptors", "threads", "cpu")
+FIELDS = ("time", "rss", "descriptors", "threads", "cpu", "pace")
+SMOOTHED = 31  # samples: how fast a machine is changes by the minute
 
 
 def sample(pid):
-    """Return steady time, s; resident bytes; open files; threads; processor time so far, s."""
+    """Return steady time, s; resident bytes; open files; threads; processor time so far, s; pace, s.
+
+    The pace is the processor time that this process takes for the same work every time: when the machine
+    becomes slower, both do.
+    """
     proc = Path(f"/proc/{pid}")
     stat = (proc / "stat").read_text().rpartition(")")[2].split()
     return (
@@ -25,7 +30,15 @@ def sample(pid):
         len(list((proc / "fd").iterdir())),
         len(list((proc / "task").iterdir())),
         (int(stat[11]) + int(stat[12])) / TICKS,
+        pace(),
     )
+
+
+def pace():
+    begun = time.thread_time()
+    for _ in range(200_000):
+        pass
+    return time.thread_time() - begun
 
 
 class Watch:
@@ -56,6 +69,24 @@ class Watch:
 
     def column(self, name):
         return np.array([row[FIELDS.index(name)] for row in self.rows])
+
+    def on_an_even_machine(self, times, durations):
+        """Return what durations at some times had been, had the machine kept its median pace."""
+        paces = ndimage.median_filter(self.column("pace"), SMOOTHED, mode="nearest")
+        return durations * np.median(paces) / np.interp(times, self.column("time"), paces)
+
+    def spread(self, name):
+        """Return the least, the median and the most of the second half."""
+        later = self.column(name)[len(self.rows) // 2 :]
+        return [int(f(later)) for f in (min, np.median, max)]
+
+    def raised(self, name):
+        """Return by how much the least has grown from the earlier to the later half, without the start.
+
+        What a child that validates a rule holds comes and goes; what is never closed raises the least.
+        """
+        early, late = np.array_split(self.column(name)[len(self.rows) // 4 :], 2)
+        return int(late.min() - early.min())
 
 
 def slope(x, y):
