@@ -84,7 +84,8 @@ def doctor(
 ) -> None:
     """Check a robot at rest against its spec and a rule, over ROS 2, before anything walks.
 
-    Only listens unless --move is given. Exit code 1 if a check fails, 2 for bad input.
+    Only listens unless --move is given. Exit code 1 if a check fails, 2 for bad input, 130 if the moves
+    were interrupted.
     """
     spec = load_robot(robot)
     joints = _joints(spec, only)
@@ -109,7 +110,9 @@ def doctor(
             moves = Moves(
                 spec, joints, amplitude=amplitude, tell=report.tell, announce=report.announce
             )
-            said = found.move(moves, stop_event().is_set)
+            stopping = stop_event()
+            said = found.move(moves, stopping.is_set)
+            report.interrupted = stopping.is_set()
             measured = spec.velocity_cutoff is None
             if measured and (finding := check_moved_velocity(said, moves.windows)):
                 report.tell(finding)
@@ -120,6 +123,7 @@ class _Report:
     """Prints findings as they come; for machines, all of them at the end."""
 
     def __init__(self, as_json: bool) -> None:
+        self.interrupted = False
         self._as_json = as_json
         self._findings: list[Finding] = []
 
@@ -144,6 +148,8 @@ class _Report:
                 for f in self._findings
             ]
             click.echo(json.dumps({"ok": not self.failed, "findings": rows}, indent=2))
+        if self.interrupted:
+            sys.exit(130)
         if self.failed:
             sys.exit(1)
 

@@ -239,7 +239,7 @@ def test_a_signal_ends_the_moves_with_the_robot_damped(spec, robot, patient, num
         driver.wait_for_motion()
         process.send_signal(number)
         said = ended(process)
-        assert said.exit_code == 1
+        assert said.exit_code == 130
         assert "interrupted" in said.failed["move"]
         assert driver.damped
 
