@@ -215,7 +215,7 @@ class ControlThread:
         newly = damped and before is not Phase.DAMPED
         repeat = not self._by_reading or (damped and not self._answer_once)
         if command is not None and (fresh or newly or repeat):
-            self.send(command)
+            self._pass_on(command, sample)
             if fresh and sample is not None and not damped:
                 self.statistics.answered(time.monotonic() - sample.reading.received)
         self._tell()
@@ -232,8 +232,11 @@ class ControlThread:
 
     def send(self, command: Command) -> None:
         """Pass on a command; for requests, which run in this thread."""
+        self._pass_on(command, self._sample)
+
+    def _pass_on(self, command: Command, answered: Sample | None) -> None:
         try:
-            self._send(command, 0 if self._sample is None else self._sample.stamp)
+            self._send(command, 0 if answered is None else answered.stamp)
         except Exception as error:
             self._failed(error)
 

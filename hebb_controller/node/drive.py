@@ -145,8 +145,9 @@ class Drive:
 
     def facts(self, lifecycle: str, limits: reports.WarnLimits) -> reports.Facts:
         """Return what the diagnostics report besides the status."""
-        loop, inputs, now = self._loop, self._inputs, time.monotonic()
+        loop, inputs = self._loop, self._inputs
         heard, timeout = inputs.latest, loop.guard.watchdog
+        now = time.monotonic()  # after that, or a reading might be from the future
         phase = loop.status.phase
         unfit = loop.guard.stamp_stall(now) if phase is Phase.TO_DEFAULT_POSE else ""
         if heard and phase in (Phase.INACTIVE, Phase.DAMPED):

@@ -15,7 +15,7 @@ from .values import LoopSettings, Sample, Source
 LOCK_STEP_WATCHDOG = 5.0  # s of steady time without a reading, in lock-step
 SENSORS = {"joints": "all joints have", "imu": "the imu has"}
 CONSTANT = 2.0  # s after which a joint with constant readings is worth a warning
-ESTOP_HOLDS = 2.0  # s for which a published e-stop holds, unless it is published as released
+ESTOP_HOLDS = 2.0  # s for which a published e-stop holds
 CLOCK_BEGINS = 1_000_000_000  # ns within which a simulator's clock may still be at 0 on one topic
 BEYOND_RANGE = 1.0  # rad outside its range that a joint may read while the robot lies on its legs
 
@@ -39,10 +39,12 @@ class Guard:
         self._settings = settings
         self._tracking = TrackingMonitor(robot, max_step=settings.sensor_timeout)
         self._last: SensorReading | None = None
-        self._moved = np.zeros(robot.n_joints, dtype=np.int64)
-        self._changed = dict.fromkeys(SENSORS, 0)  # stamps, ns
-        self._stamp = 0
-        self._frozen = ""  # the sensors that damped the robot, until they read something new
+        self._stamp = -1
+        # ns by the stamps; a clock that jumps ahead is no sensor that stands still
+        self._elapsed = 0
+        self._moved = np.zeros(robot.n_joints, dtype=np.int64)  # when each changed, in elapsed time
+        self._changed = dict.fromkeys(SENSORS, 0)  # likewise
+        self._frozen: set[str] = set()  # sensors that must read something new before a reset
         self._advanced: dict[str, tuple[int, float]] = {}  # topic -> its stamp, and since when
         self._last_heartbeat = self._estop = -np.inf
 
@@ -55,11 +57,11 @@ class Guard:
     def start(self) -> None:
         """Assume, as of now, that the robot tracks its targets and the stamps advance."""
         self._tracking.restart()
-        self._stamp, self._advanced, self._frozen = -1, {}, ""
+        self._stamp, self._advanced, self._frozen = -1, {}, set()
 
-    def begin(self, stamp: int) -> None:
-        """Treat the sensors as changing from this stamp on, ns."""
-        self._moved = np.full_like(self._moved, stamp)
+    def begin(self) -> None:
+        """Treat the sensors as changing from now on."""
+        self._moved = np.full_like(self._moved, self._elapsed)
         self._last = None
 
     def heartbeat(self, now: float) -> None:
@@ -122,6 +124,10 @@ class Guard:
             f"{robot.lower[worst]:.2f} to {robot.upper[worst]:.2f}: check the driver's zero and unit",
         )
 
+    def unstamped(self, sample: Sample) -> bool:
+        """Return whether no topic has a stamp yet, as from a simulator paused at 0, or never will."""
+        return sample.stamp == 0 and not self._settings.lock_step
+
     def check_reset(self, sample: Sample, now: float) -> LimitReport:
         """Report whether a damped robot may move again; arguments of :meth:`check`.
 
@@ -131,11 +137,11 @@ class Guard:
         report = self.check_start(sample, now)
         if report.tripped:
             return report
-        frozen, sensors = self.stamp_stall(now), self._frozen
+        frozen, sensors = self.stamp_stall(now), sorted(self._frozen, reverse=True)
         if sensors:
             frozen = (
-                f"{SENSORS[sensors]} read the same since; move the robot a little by hand, or "
-                f"deactivate and activate"
+                f"{' and '.join(SENSORS[name] for name in sensors)} read the same since; move the robot "
+                f"a little by hand, or deactivate and activate"
             )
         return LimitReport(Limit.STALE, frozen) if frozen else NOTHING_ACTED
 
@@ -167,14 +173,16 @@ class Guard:
 
     def watch(self, sample: Sample, now: float) -> None:
         """Track whether the stamps advance, and whether frozen sensors read something new."""
+        step = 0 if self._stamp < 0 else sample.stamp - self._stamp
+        self._elapsed += min(max(step, 0), round(self._settings.sensor_timeout * 1e9))
         self._stamp = sample.stamp
         before = self._advanced
         self._advanced = {
             topic: before[topic] if before.get(topic, (-1, now))[0] == stamp else (stamp, now)
             for topic, stamp, _ in sample.sources or (Source("", sample.stamp, now),)
         }
-        if self._last is not None and self._frozen in _changes(self._last, sample.reading):
-            self._frozen = ""
+        if self._last is not None and self._frozen:
+            self._frozen = self._frozen.difference(_changes(self._last, sample.reading))
 
     def stamp_stall(self, now: float, *, alone: bool = False) -> str:
         """Return a complaint if the readings have repeated one stamp for too long, or an empty string.
@@ -203,18 +211,18 @@ class Guard:
         reading, before = sample.reading, self._last
         self._last = reading
         if before is None:
-            self._moved = np.full_like(self._moved, sample.stamp)
-            self._changed = dict.fromkeys(SENSORS, sample.stamp)
+            self._moved = np.full_like(self._moved, self._elapsed)
+            self._changed = dict.fromkeys(SENSORS, self._elapsed)
             return NOTHING_ACTED
         same = reading.joint_position == before.joint_position
-        self._moved = np.where(same, self._moved, sample.stamp)
-        self._changed |= dict.fromkeys(_changes(before, reading), sample.stamp)
+        self._moved = np.where(same, self._moved, self._elapsed)
+        self._changed |= dict.fromkeys(_changes(before, reading), self._elapsed)
         limit = self._settings.frozen_timeout
-        for sensors, since in self._changed.items():
-            still = (sample.stamp - since) * 1e-9
-            awaited = self._settings.obeyed or sensors != "joints"
-            if limit and awaited and still > limit:
-                self._frozen = sensors
+        awaited = [name for name in SENSORS if self._settings.obeyed or name != "joints"]
+        for sensors in awaited:
+            still = (self._elapsed - self._changed[sensors]) * 1e-9
+            if limit and still > limit:
+                self._frozen = set(awaited)  # the others may have died with them, a little later
                 text = f"{SENSORS[sensors]} read the same for {still:.2f} s"
                 return LimitReport(Limit.STALE, text)
         stalled = self.stamp_stall(now)
@@ -235,7 +243,7 @@ class Guard:
     @property
     def constant_joints(self) -> tuple[str, ...]:
         """Joints that have read the same for longer than ``CONSTANT``."""
-        still = self._stamp - self._moved > CONSTANT * 1e9
+        still = self._elapsed - self._moved > CONSTANT * 1e9
         names = self._robot.joint_names
         return tuple(name for name, is_still in zip(names, still, strict=True) if is_still)
 

@@ -84,7 +84,7 @@ class ControlLoop:
         self._held: Command | None = None
         self._stop_command = damp_command(robot)
         self._ramp: PoseRamp | None = None
-        self._pace = Pace(round(period * 1e9), early=0)
+        self._pace = Pace(round(period * 1e9), early=0, drifts=settings.by_stamps)
         self._rate = RateWatch(period, settings.rate_tolerance)
         self._follow_period()
         self.status = LoopStatus(Phase.INACTIVE, "", loaded.path, loaded.sha256)
@@ -198,8 +198,7 @@ class ControlLoop:
     def reset_weights(self) -> None:
         """Restart the network from its initial weights, plastic; restored ones are dropped."""
         self._start_state = None
-        self.controller.runtime.reset(self._rng())
-        self.supervisor.begin()
+        self._renew_weights()
         self._update_status()
 
     def restore(self, state: State) -> None:
@@ -230,11 +229,13 @@ class ControlLoop:
         before, self._sample = self._sample, sample
         self.guard.watch(sample, now)
         if phase is Phase.DAMPED:
+            if stall.tripped:
+                self._latch(stall, self._safe_command(stall, stalled=True))
             return self._stop_or_sink(sample)
         repeated = before is not None and sample.stamp == before.stamp
         report = stall if stall.tripped else self.guard.check_stamps(before, sample)
+        starting = phase is Phase.TO_DEFAULT_POSE and self._ramp is None
         if not report.tripped:
-            starting = phase is Phase.TO_DEFAULT_POSE and self._ramp is None
             check = self.guard.check_start if starting else self.guard.check
             report = check(sample, now)
             if phase is Phase.TO_DEFAULT_POSE and not report.tripped:
@@ -244,6 +245,8 @@ class ControlLoop:
             report = self.guard.check_motion(sample, now)
         if report.tripped:
             return self._latch(report, self._safe_command(report, stalled=report is stall))
+        if starting and self.guard.unstamped(sample):
+            return damp_command(self.robot)
         if self._held is not None:
             fault = self.guard.tracking_fault(sample, self._held.position)
             if fault:
@@ -271,7 +274,7 @@ class ControlLoop:
             took: time since the tick began, s of steady time.
         """
         stall = self.guard.check_stall(took)
-        if not stall.tripped or self.status.phase in (Phase.INACTIVE, Phase.DAMPED):
+        if not stall.tripped or self.status.phase is Phase.INACTIVE:
             return command
         return self._latch(stall, self._safe_command(stall, stalled=True))
 
@@ -319,17 +322,25 @@ class ControlLoop:
         under_way = (away & (np.abs(controller.last_position - before) > half_step)).any()
         off_target = self.guard.joints_off_target(sample, self.robot.default)
         if self._ramp.done and not (under_way or off_target or command.limits.tripped):
-            self._begin_run(sample.stamp)
+            self._begin_run()
         return command
 
-    def _begin_run(self, stamp: int) -> None:
+    def _begin_run(self) -> None:
         self.controller.reset(self._rng(), self.controller.last_position)
         if self._start_state is not None:
             self.controller.runtime.restore(self._start_state)
         self._succession.begin_run()
         self._rate.restart()
-        self.guard.begin(stamp)
+        self.guard.begin()
         self._update_status(phase=Phase.RUN)
+
+    def _renew_weights(self) -> None:
+        """Give the network the weights that a run would begin with."""
+        runtime = self.controller.runtime
+        runtime.reset(self._rng())
+        if self._start_state is not None:
+            runtime.restore(self._start_state)
+        self.supervisor.begin()
 
     def _supervise(self, sample: Sample) -> bool:
         """Check weights and rate after a tick; return whether the robot may go on running."""
@@ -339,8 +350,8 @@ class ControlLoop:
         if found is not None and succession.on_probation:
             self._roll_back(found.detail, trusted=False)
             changed = True
-        elif found is not None and supervisor.mend(found):
-            changed = True
+        elif found is not None:
+            changed |= supervisor.mend(found)
             if supervisor.stage is Stage.GIVEN_UP:
                 self.damp(f"plasticity: {found.detail}; nothing is left to try")
                 return False
@@ -351,8 +362,8 @@ class ControlLoop:
     def _swap(self, loaded: Loaded, carry: bool) -> None:  # noqa: FBT001 - as it was staged
         start, blend = self._start_state, self.status.phase is Phase.RUN
         learned = start is not None or self._has_learned()
-        if start is not None and not blend:  # what the next run would have begun with
-            self.controller.runtime.restore(start)
+        if not blend and (start is not None or not learned):  # as its next run would have begun
+            self._renew_weights()
         self._staged = self._start_state = None
         self._succession.put_in_force(loaded, self._rng(), carry=carry, blend=blend, start=start)
         if carry and learned and not blend:

@@ -10,6 +10,7 @@ from ..errors import ParameterError
 
 WINDOW = 1.0  # s over which the rate is averaged
 KEPT = 1024  # ticks covered by the statistics
+FOLLOWED = 1 / 16  # share of a moment's distance from its due time that the later ones move by
 
 
 def divide(tick_period: float, command_rate: float) -> int:
@@ -41,12 +42,16 @@ class Pace:
     Args:
         period: of the rule, ns.
         early: how much earlier still counts as due, ns: moments of the same nominal rate jitter.
+        drifts: whether the moments come by another clock, at a rate that is not known. Then none counts as
+            due that the next one is nearer to, and the multiples follow that clock.
     """
 
-    def __init__(self, period: int, *, early: int) -> None:
+    def __init__(self, period: int, *, early: int, drifts: bool = False) -> None:
         self._period = period
         self._early = early
+        self._drifts = drifts
         self._due: int | None = None
+        self._moment = 0
 
     def restart(self) -> None:
         """Make the next moment due, and count from there."""
@@ -60,11 +65,18 @@ class Pace:
 
     def due(self, moment: int) -> bool:
         """Return whether a tick is due at this moment, ns; if so, count on to the next one."""
-        if self._due is not None and moment < self._due - self._early:
-            return False
+        early, since = self._early, moment - self._moment
+        self._moment = moment
+        if self._drifts:
+            early = min(early, since // 2)
         due = moment if self._due is None else self._due
-        late = moment >= due + self._period
-        self._due = moment + self._period if late else due + self._period
+        if moment < due - early:
+            return False
+        if moment >= due + self._period:  # ticks were missed
+            due = moment
+        elif self._drifts and moment <= due + early:
+            due += round(FOLLOWED * (moment - due))
+        self._due = due + self._period
         return True
 
 

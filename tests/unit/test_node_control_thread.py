@@ -129,6 +129,20 @@ def test_a_reading_is_ticked_on_and_answered_with_its_stamp(make):
         sent.items.clear()
 
 
+def test_a_command_has_the_stamp_of_the_reading_that_it_answers_whatever_came_meanwhile(make):
+    loop = Loop()
+    tick = loop.tick
+
+    def overtaken(given, now):
+        thread._sample = sample(given.stamp + 1)
+        return tick(given, now)
+
+    thread, sent, *_ = make(loop, period=60.0, by_reading=True, answer_once=True)
+    loop.tick = overtaken
+    thread.offer(sample(5))
+    assert sent.wait(1) == [("command", 5)]
+
+
 def test_who_brings_a_reading_stays_out_of_the_way_until_it_is_answered(make, monkeypatch):
     monkeypatch.setattr(control_thread, "MAKES_WAY", PATIENCE)
     thread, sent, *_ = make(Loop(), period=60.0, by_reading=True)

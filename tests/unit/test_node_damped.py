@@ -95,6 +95,35 @@ def test_a_tick_that_took_too_long_damps_a_robot_that_could_sink_meanwhile(holdi
     assert driven.loop.in_time(command, 0.11).mode is Mode.DAMP
 
 
+def held_for_want_of_a_heartbeat(holding, **changes):
+    driven = Driven(holding, heartbeat_timeout=0.05, **changes)
+    driven.loop.guard.heartbeat(1.0)
+    driven.to_run()
+    while driven.phase is Phase.RUN:
+        command = driven.step()
+    assert command.mode is Mode.POSITION
+    return driven
+
+
+@pytest.mark.parametrize("can_damp", [True, False])
+def test_a_robot_that_holds_its_pose_is_not_pulled_back_into_it_after_a_stall(holding, can_damp):
+    driven = held_for_want_of_a_heartbeat(holding, can_damp=can_damp)
+    driven.stamp += 3000 * MS
+    command = driven.step()
+    assert command.mode is (Mode.DAMP if can_damp else Mode.POSITION)
+    stood_still = "the control loop stood still for 3.02 s: damping"
+    assert (driven.loop.status.reason == stood_still) is can_damp
+    assert driven.step().mode is command.mode
+
+
+def test_a_tick_that_took_too_long_damps_a_robot_that_holds_its_pose(holding):
+    driven = held_for_want_of_a_heartbeat(holding)
+    command = driven.step()
+    assert driven.loop.in_time(command, 0.09) is command
+    assert driven.loop.in_time(command, 0.11).mode is Mode.DAMP
+    assert driven.step().mode is Mode.DAMP
+
+
 STILL = {
     "joints": {"joint_velocity": np.zeros(12)},
     "imu": {"angular_velocity_base": np.zeros(3)},
@@ -116,6 +145,20 @@ def test_sensors_that_froze_have_to_move_before_the_robot_may(robot, what):
     driven.step(**STILL[what])
     assert driven.loop.reset_estop(driven.stamp * 1e-9) == ""
     assert driven.phase is Phase.TO_DEFAULT_POSE
+
+
+def test_joints_and_imu_that_froze_one_after_the_other_both_have_to_move(robot):
+    """A driver that dies does so between two messages."""
+    driven = Driven(robot, frozen_timeout=0.5).to_run()
+    driven.step(**STILL["joints"])
+    while driven.phase is Phase.RUN:
+        driven.step(**STILL["joints"], **STILL["imu"])
+    assert "all joints have read the same" in driven.loop.status.reason
+    driven.step(**STILL["imu"])
+    refusal = driven.loop.reset_estop(driven.stamp * 1e-9)
+    assert refusal.startswith("still unsafe: the imu has read the same since")
+    driven.step(**STILL["joints"])
+    assert driven.loop.reset_estop(driven.stamp * 1e-9) == ""
 
 
 def test_stamps_that_stood_still_have_to_go_on_before_the_robot_may(robot):

@@ -49,6 +49,20 @@ def test_in_a_dry_run_joints_may_stand_still_and_the_imu_may_not():
     assert "the imu has read the same" in driven.status.reason
 
 
+def test_a_clock_that_jumps_ahead_makes_no_sensor_stand_still():
+    """The joints tell the new time first: all the while the imu was heard, by the old time."""
+    driven = Driven(frozen_timeout=4 * PERIOD)
+    driven.step(5)
+    heard, frozen = driven.stamp, np.full(3, 1e-9 * (driven.stamp // NS))
+    driven.stamp += 60 * NS
+    phases = []
+    for tick in range(1, 5):
+        driven.step(angular_velocity_base=frozen, received=(heard + tick * NS) * 1e-9)
+        phases.append(driven.status.phase)
+    assert phases == [Phase.RUN] * 3 + [Phase.DAMPED]
+    assert "the imu has read the same for 0.62 s" in driven.status.reason
+
+
 @pytest.mark.parametrize("topic", ["joint_states", "imu/data"])
 def test_the_stamps_of_each_topic_must_not_jump_back(topic):
     driven = Driven()

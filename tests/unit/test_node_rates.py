@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from hebb_controller.errors import ParameterError
@@ -29,6 +30,21 @@ def test_of_commands_at_500_hz_every_tenth_is_a_tick_however_they_jitter():
     jitter = [0, 900_000, -900_000, 300_000]
     due = [pace.due(2 * MS * k + (jitter[k % 4] if k else 0)) for k in range(100)]
     assert [k for k, is_due in enumerate(due) if is_due] == list(range(0, 100, 10))
+
+
+@pytest.mark.parametrize("readings", [1, 2, 3, 4, 5, 8, 10, 16, 20])
+@pytest.mark.parametrize("drift", [0.0, 5e-6, -2e-5, 1e-4])
+def test_ticks_are_even_whatever_the_rate_of_the_sensors_and_the_drift_of_their_clock(
+    readings, drift
+):
+    """Of sensors at a multiple of the rule's rate, for two minutes."""
+    rng, interval = np.random.default_rng(0), 20 * MS / readings
+    pace = Pace(20 * MS, early=5 * MS, drifts=True)
+    moments = interval * (1.0 + drift) * np.arange(6000 * readings)
+    stamps = np.rint(moments + rng.uniform(-1e5, 1e5, len(moments))).astype(np.int64)
+    ticks = [moment for moment in stamps.tolist() if pace.due(moment)]
+    assert len(ticks) == 6000
+    assert np.abs(np.diff(ticks) - 20 * MS).max() < 0.25 * MS
 
 
 def test_another_period_counts_from_the_last_tick():

@@ -166,6 +166,21 @@ def test_the_network_does_not_tick_on_the_way_to_the_default_pose(robot):
     assert int(driven.loop.controller.runtime.state["tick"]) == 0
 
 
+@pytest.mark.parametrize("lock_step", [False, True])
+def test_a_robot_stays_damped_until_any_topic_has_a_stamp(robot, lock_step):
+    """A simulator that is paused at 0 goes on some day; drivers without stamps never do."""
+    driven = Driven(robot, frozen_timeout=0.5, lock_step=lock_step)
+    driven.loop.start(0.0)
+    waits = Mode.POSITION if lock_step else Mode.DAMP
+    for received in np.arange(0.02, 5.0, 0.02):
+        command = driven.loop.tick(sample(robot, 0, received=received), received)
+        assert command.mode is waits
+    assert driven.phase is Phase.TO_DEFAULT_POSE
+    driven.stamp = 5000 * MS
+    if not lock_step:
+        assert driven.step().mode is Mode.POSITION
+
+
 @pytest.mark.parametrize("heard", ["nothing", "before", "since"])
 def test_a_loop_that_stood_still_before_its_first_command_begins_anew(robot, heard):
     driven = Driven(robot)

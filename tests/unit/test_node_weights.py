@@ -34,6 +34,45 @@ def test_weights_that_had_to_be_mended_are_not_what_later_runs_begin_with():
     assert driven.state["weights"] == fresh
 
 
+def given_up():
+    driven = Driven(loaded("one", norm=1e-6), run=False)
+    driven.loop.start(0.0)
+    driven.step(8)
+    assert driven.status.plasticity is Plasticity.GIVEN_UP
+    assert driven.status.phase is Phase.DAMPED
+    return driven
+
+
+def test_weights_that_were_given_up_do_not_come_back_with_their_rule():
+    driven = given_up()
+    driven.loop.stop()
+    driven.loop.stage(loaded("two"))
+    driven.step()
+    run_again(driven)
+    assert driven.loop.roll_back() == ""
+    assert (driven.status.rule_file, driven.status.plasticity) == ("one", Plasticity.PLASTIC)
+    fresh = Driven(loaded("one", norm=1e-6), run=False)
+    fresh.loop.reset_weights()
+    assert driven.state["weights"] == fresh.state["weights"]
+    driven.step(8)  # watched as before
+    assert driven.status.plasticity is Plasticity.GIVEN_UP
+    assert driven.status.phase is Phase.DAMPED
+
+
+def test_a_rule_that_never_ran_comes_back_with_the_weights_that_it_would_have_begun_with():
+    first = loaded("one")
+    first.controller.runtime.reset(np.random.default_rng(0))
+    first.controller.runtime.step(np.ones(6, dtype=np.float32))
+    driven = Driven(first, run=False)
+    driven.loop.stage(loaded("two"))
+    driven.step()
+    run_again(driven)
+    assert driven.loop.roll_back() == ""
+    fresh = Driven(loaded("one"), run=False)
+    fresh.loop.reset_weights()
+    assert driven.state == fresh.state
+
+
 @pytest.mark.parametrize("carry", [True, False])
 def test_a_rule_that_never_ran_leaves_nothing_to_those_that_follow(carry):
     """A rule is warmed up before it drives: what that leaves in its weights is nothing that it learned."""
