@@ -220,7 +220,12 @@ def read_recording(path: Path) -> Recording:
     where = str(path)
     kinds: dict[str, list[_Array]] = {}
     for topic, message in messages(path, rf".*/({'|'.join(TOPICS)})", ARRAY_TYPE):
-        kinds.setdefault(topic, []).append(_array(message, f"{where}: {topic}", kinds.get(topic)))
+        place = f"{where}: {topic}"
+        try:
+            array = _array(message, place, kinds.get(topic))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise RecordingError(f"{place}: a message is no array of numbers: {error}.") from error
+        kinds.setdefault(topic, []).append(array)
     nodes = {topic.rpartition("/")[0] for topic in kinds}
     if len(nodes) != 1 or len(kinds) != len(TOPICS):
         raise RecordingError(

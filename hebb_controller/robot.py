@@ -21,6 +21,7 @@ import numpy.typing as npt
 import yaml
 
 from .errors import RobotSpecError
+from .plain_yaml import PlainLoader
 from .rotation import IDENTITY, Quaternion, from_rpy
 from .share import share_dir
 from .spec_completeness import JOINT_FIELDS, PARTS, joint_defaults, missing_fields
@@ -28,6 +29,7 @@ from .spec_completeness import JOINT_FIELDS, PARTS, joint_defaults, missing_fiel
 FloatArray = npt.NDArray[np.float64]
 
 SAFE_ACTIONS = ("damp", "hold")
+BODY_PARTS = ("motors", "sensors", "imu", "trunk", "ground")  # what damage may name besides legs
 VELOCITY_SOURCES = ("measured", "estimated")
 
 _SIGNED = ("lower", "upper", "default")
@@ -35,6 +37,7 @@ _SIGNED = ("lower", "upper", "default")
 # What PyYAML lets escape when a value does not fit its tag, e.g. `!!int x` or the date 2001-99-99.
 _YAML_VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _MAX_NUMBER = 1e9
+_MAX_NAME = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -146,12 +149,26 @@ def load_robot(name_or_path: str | Path) -> RobotSpec:
             f"Shipped: {', '.join(available_robots())}; or give the path of a .yaml file."
         )
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _OneOfEachKey)  # noqa: S506 - safe
+        document = yaml.load(path.read_text(encoding="utf-8"), PlainLoader)  # noqa: S506 - safe
     except (yaml.YAMLError, OSError, RecursionError, *_YAML_VALUE_ERRORS) as error:
         raise RobotSpecError(
             f"{path}: not readable as YAML: {' '.join(str(error).split())}"
         ) from error
     return parse_robot(document, where=str(path), directory=path.parent)
+
+
+def load_shipped_robot(name: str) -> RobotSpec:
+    """Return the shipped spec of the robot that a rule file names: it is no path.
+
+    Raises:
+        RobotSpecError: there is none.
+    """
+    if name not in available_robots():
+        raise RobotSpecError(
+            f"robot '{name[:_MAX_NAME]}': no spec of that name ships. "
+            f"Shipped: {', '.join(available_robots())}."
+        )
+    return load_robot(name)
 
 
 def parse_robot(document: object, *, where: str, directory: Path | None = None) -> RobotSpec:
@@ -190,9 +207,9 @@ def parse_robot(document: object, *, where: str, directory: Path | None = None) 
         if not columns["lower"][-1] <= columns["default"][-1] <= columns["upper"][-1]:
             raise RobotSpecError(f"{place}: default is outside lower … upper.")
     arrays = {field: _frozen(values) for field, values in columns.items()}
-    names = tuple(str(joint) for joint in joints)
+    names = tuple(_name(joint, f"{where}: joints") for joint in joints)
     return RobotSpec(
-        name=str(_get(top, "name", where)),
+        name=_name(_get(top, "name", where), f"{where}: name"),
         joint_names=names,
         legs=_legs(_get(top, "legs", where), names, f"{where}: legs"),
         safety=_safety(_get(top, "safety", where), f"{where}: safety"),
@@ -208,22 +225,13 @@ def parse_robot(document: object, *, where: str, directory: Path | None = None) 
     )
 
 
-class _OneOfEachKey(yaml.SafeLoader):
-    """Refuses duplicate keys, which YAML allows: the last would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT001, FBT002 - PyYAML's
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"duplicate key '{key}'", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
 def _legs(node: object, joint_names: tuple[str, ...], where: str) -> Mapping[str, tuple[int, ...]]:
     legs: dict[str, tuple[int, ...]] = {}
     for leg, members in _mapping(node, where).items():
+        if _name(leg, where) in (*joint_names, *BODY_PARTS):
+            raise RobotSpecError(
+                f"{where}: '{leg}' is the name of something else. Call it otherwise."
+            )
         if not isinstance(members, list) or not members:
             raise RobotSpecError(f"{where}: '{leg}' must be a list of joints.")
         unknown = [str(m) for m in members if m not in joint_names]
@@ -235,7 +243,7 @@ def _legs(node: object, joint_names: tuple[str, ...], where: str) -> Mapping[str
             for other, theirs in legs.items():
                 if joint_names.index(member) in theirs:
                     raise RobotSpecError(f"{where}: '{member}' is in '{other}' and in '{leg}'.")
-        legs[str(leg)] = tuple(joint_names.index(m) for m in members)
+        legs[leg] = tuple(joint_names.index(m) for m in members)
     return MappingProxyType(legs)
 
 
@@ -369,6 +377,15 @@ def _only(node: Mapping[str, object], allowed: tuple[str, ...], where: str) -> N
     for key in node:
         if key not in allowed:
             raise RobotSpecError(f"{where}: unknown field '{key}'. Known: {', '.join(allowed)}.")
+
+
+def _name(node: object, where: str) -> str:
+    if not isinstance(node, str) or not node.isprintable() or not 0 < len(node) <= _MAX_NAME:
+        raise RobotSpecError(
+            f"{where}: a name must be text of 1 to {_MAX_NAME} printable characters (in quotes, if it "
+            f"looks like a number)."
+        )
+    return node
 
 
 def _number(node: object, where: str) -> float:

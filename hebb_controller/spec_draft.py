@@ -69,6 +69,9 @@ def draft_from_urdf(path: Path, *, skip: Collection[str] = ()) -> Draft:
         RobotSpecError: the file is unreadable, is not a tree, or has movable joints other than hinges.
     """
     name, joints = read_urdf(path)
+    for each in (name, *(joint.name for joint in joints)):
+        if not each.isprintable():
+            raise RobotSpecError(f"{path}: the name {each!a} cannot be printed. Rename it there.")
     unknown = [joint for joint in skip if joint not in {j.name for j in joints}]
     if unknown:
         raise RobotSpecError(f"{path}: --skip: there is no joint {', '.join(unknown)}.")

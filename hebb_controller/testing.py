@@ -34,7 +34,7 @@ from .node import parameters
 from .node.processes import own_domain
 from .node.sim_loop import CONTROLLER_NODE, SimLoop, sim_loop, speed_ahead
 from .node.values import Value
-from .robot import FloatArray, load_robot
+from .robot import FloatArray, load_robot, load_shipped_robot
 from .rule_file import load_rule
 
 SPAN = 3.0  # s over which speeds are compared, as in train.metrics
@@ -126,8 +126,8 @@ def run_scenario(
     Raises:
         HebbError: the rule, the scenario or a parameter was refused, or a node stopped.
     """
-    robot = load_rule(rule).header.contract.robot if robot is None else robot
-    spec = load_robot(robot)
+    named = load_rule(rule).header.contract.robot
+    spec = load_shipped_robot(named) if robot is None else load_robot(robot)
     planned = float(load_scenario(scenario, spec).duration)
     if duration is not None and not math.isfinite(duration):
         raise HebbError(f"duration is {duration} s; it must be finite.")
@@ -136,13 +136,13 @@ def run_scenario(
         raise HebbError(f"duration is {duration} s; it must be at least {TICK_PERIOD} s.")
     given: dict[str, Value] = {
         "real_time_factor": 0.0,
-        "robot": robot,
+        "robot": spec.name if robot is None else robot,
         "seed": seed,
         "scenario": str(scenario),
         "duration": ticks * TICK_PERIOD,
     }
     driven: dict[str, Value] = {
-        "robot": robot,
+        "robot": spec.name if robot is None else robot,
         "seed": seed,
         "rule_file": str(rule),
         **(controller or {}),

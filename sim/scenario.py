@@ -17,6 +17,7 @@ from typing import NoReturn, TypeVar
 import yaml
 
 from hebb_controller.errors import DamageError, ScenarioError
+from hebb_controller.plain_yaml import PlainLoader
 from hebb_controller.robot import RobotSpec
 from hebb_controller.share import share_dir
 
@@ -67,7 +68,7 @@ def parse_scenario(text: str, robot: RobotSpec, *, where: str) -> Scenario:
         ScenarioError: the text is invalid; the message names the line.
     """
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=PlainLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
@@ -111,8 +112,8 @@ class _Parser:
                 fields["onset"], f"onset must be in [0, {duration:g}) s, within the duration."
             )
         lasts = self._number(fields["lasts"], "lasts") if "lasts" in fields else None
-        if lasts is not None and not all(end > 0.0 for end in lasts.ends):
-            self._fail(fields["lasts"], "lasts must be above 0 s.")
+        if lasts is not None and not all(0.0 < end <= MAX_DURATION for end in lasts.ends):
+            self._fail(fields["lasts"], f"lasts must be in (0, {MAX_DURATION:g}] s.")
         return RandomSpell(onset, lasts, self._list(fields["damages"], "damages", self._damage))
 
     def _damage(self, node: yaml.Node) -> Choice[RandomDamage]:

@@ -13,7 +13,7 @@ import click
 
 from ..benchmark import BENCH_SIZES, CONTESTANTS, GRID, NetTimings, growth, regimes, time_net
 from ..controller import controller_for
-from ..robot import load_robot
+from ..robot import load_shipped_robot
 from ..rule_file import load_rule
 from ..share import shipped
 from .options import FiniteRange, example, json_option
@@ -34,8 +34,9 @@ def sim(rule: str | None, seconds: float, as_json: bool) -> None:
     from hebb_sim.episode import EpisodeRunner, world_for
 
     loaded = load_rule(rule or shipped("rules", "a1_walk.rule.safetensors"))
-    robot = loaded.header.contract.robot
-    controller = controller_for(loaded, load_robot(robot))
+    spec = load_shipped_robot(loaded.header.contract.robot)
+    robot = spec.name
+    controller = controller_for(loaded, spec)
     runner = EpisodeRunner(robot)
     world = world_for(robot, controller.interface.period)
     runner(controller, Condition(duration=10.0), 0)  # warm up: caches, and the processor's clock

@@ -46,7 +46,7 @@ def _lines(found: RuleDiff) -> Iterator[str]:
         if items:
             yield f"{title}:"
         for item in items:
-            yield f"  {item.field}: {_short(item.a)} → {_short(item.b)}"
+            yield f"  {_short(item.field)}: {_short(item.a)} → {_short(item.b)}"
     if found.tensors:
         yield f"{'tensors:':24s} {'max |Δ|':>10s} {'|Δ|/|a|':>10s} {'correlation':>12s}"
     for tensor in found.tensors:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..errors import RuleFileError
-from ..robot import load_robot
+from ..robot import load_robot, load_shipped_robot
 from ..rule import Rule
 from ..rule_file import load_rule, save_rule
 from .options import example, rule_argument
@@ -40,7 +40,9 @@ def export(rule: str, onnx: str | None, measured: str | None, robot: str | None)
     loaded = load_rule(rule)
     if measured is not None:
         try:
-            loaded = with_measurements(loaded, robot or loaded.header.contract.robot)
+            loaded = with_measurements(
+                loaded, robot or load_shipped_robot(loaded.header.contract.robot).name
+            )
         except RuleFileError as error:
             raise RuleFileError(f"{rule}: not exported: {error}") from error
         save_rule(loaded, measured)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 import numpy as np
 
-from ..errors import HebbError, RobotSpecError
+from ..errors import ContractError, HebbError, RobotSpecError
 from ..memory_horizon import memory_horizon
-from ..robot import RobotSpec, load_robot
+from ..robot import RobotSpec, load_shipped_robot
 from ..rule import Envelope, Rule
 from ..rule_file import load_rule
 from ..train.baseline_file import SUFFIX, load_baseline
@@ -148,7 +148,7 @@ def _picture(named: Named) -> Iterator[str]:
         yield f"{'distributions:':14s} {'':{BINS}s} {'mean':>9s} {'std':>9s} {'min':>9s} {'max':>9s}"
     for name, layers in named.items():
         values = np.concatenate(list(layers.values()))
-        counts, _ = np.histogram(values, BINS)
+        counts, _ = np.histogram(values.astype(np.float64), BINS)  # neighbours in float32
         levels = np.ceil(counts * (len(BLOCKS) - 1) / counts.max()).astype(int)  # 0 only for none
         cells = (values.mean(), values.std(), values.min(), values.max())
         numbers = " ".join(f"{cell:9.3g}" for cell in cells)
@@ -171,11 +171,11 @@ def _plot(named: Named, path: Path) -> None:
 
 def _horizon(rule: Rule) -> dict[str, object]:
     try:
-        robot = load_robot(rule.header.contract.robot)
+        robot = load_shipped_robot(rule.header.contract.robot)
         observations = _walk_observations(rule, robot)
     except ModuleNotFoundError:
         return {"measured": False, "why": "measuring it needs the extra sim"}
-    except RobotSpecError as error:
+    except (ContractError, RobotSpecError) as error:
         return {"measured": False, "why": str(error)}
     ticks = memory_horizon(rule, observations, np.random.default_rng(1))
     period = rule.header.tick_period
@@ -216,12 +216,14 @@ def _text(report: dict[str, object]) -> str:
             for name, item in value.items():
                 if isinstance(item, dict):
                     cells = (
-                        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {_plain(v)}"
+                        f"{_plain(k)} {v:.4g}"
+                        if isinstance(v, float)
+                        else f"{_plain(k)} {_plain(v)}"
                         for k, v in item.items()
                     )
-                    lines.append(f"  {name:20s} {', '.join(cells)}")
+                    lines.append(f"  {_plain(name):20s} {', '.join(cells)}")
                 else:
-                    lines.append(f"  {name:20s} {_plain(item)}")
+                    lines.append(f"  {_plain(name):20s} {_plain(item)}")
         elif isinstance(value, list):
             lines.append(f"{key}: {' '.join(map(_plain, value))}")
         else:

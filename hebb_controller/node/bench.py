@@ -24,7 +24,7 @@ import numpy as np
 
 from ..controller import controller_for
 from ..errors import HebbError
-from ..robot import load_robot
+from ..robot import load_shipped_robot
 from ..rule_file import load_rule
 from ..share import shipped
 from ..signals import Command, Mode, SensorReading
@@ -113,7 +113,7 @@ def control_thread(seconds: float, rt_priority: int = 0) -> Punctuality:
     """
     path = shipped("rules", "a1_walk.rule.safetensors")
     rule = load_rule(path)
-    robot = load_robot(rule.header.contract.robot)
+    robot = load_shipped_robot(rule.header.contract.robot)
     robot = replace(robot, safety=replace(robot.safety, max_reading_age=MAX_READING_AGE))
     settings = Settings(sensor_timeout=MAX_READING_AGE)
     loop = ControlLoop(

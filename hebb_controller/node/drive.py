@@ -317,7 +317,9 @@ class Drive:
         if self._veto:
             raise ActivationError(f"not started: {self._veto}.")
         if loop.guard.estopped(time.monotonic()):
-            raise ActivationError("not started: estop is being published. Release it first.")
+            raise ActivationError(
+                "not started: estop is being published, or was less than 2 s ago."
+            )
         self._output.begin()
         loop.start(time.monotonic())
 

@@ -24,7 +24,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from ..controller import controller_for
 from ..errors import HebbError
-from ..robot import RobotSpec, load_robot
+from ..robot import RobotSpec, load_shipped_robot
 from ..rule_file import load_rule
 from ..share import shipped
 from ..signals import SensorReading
@@ -111,7 +111,7 @@ class _Bench:
     def __init__(self, operator: Operator, process: NodeProcess, path: Path) -> None:
         rule = load_rule(path)
         self._operator, self._process = operator, process
-        self._robot: RobotSpec = load_robot(rule.header.contract.robot)
+        self._robot: RobotSpec = load_shipped_robot(rule.header.contract.robot)
         self._period = rule.header.tick_period
         self._controller = controller_for(rule, self._robot)
         self._rng = np.random.default_rng(0)

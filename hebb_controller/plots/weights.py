@@ -36,7 +36,8 @@ def coefficient_plot(named: Mapping[str, Mapping[int, Array]], path: Path) -> No
     for axes in panels.flat[len(named) :]:
         axes.remove()
     for axes, (name, layers) in zip(panels.flat, named.items(), strict=False):
-        edges = np.histogram_bin_edges(np.concatenate(list(layers.values())), bins=30)
+        together = np.concatenate(list(layers.values())).astype(np.float64)
+        edges = np.histogram_bin_edges(together, bins=30)
         for k, values in layers.items():
             axes.hist(
                 values,

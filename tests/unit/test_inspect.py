@@ -40,6 +40,15 @@ def test_values_that_are_all_the_same_are_drawn_too():
     assert list(_picture({})) == []
 
 
+def test_values_that_are_neighbours_in_float32_are_drawn_too(tmp_path):
+    plots = pytest.importorskip("hebb_controller.plots.weights")
+    one = np.float32(1.0)
+    for values in ((one, np.nextafter(one, np.float32(2.0))), (0.0, 1e-45)):
+        named = {"A": {0: np.array(values, np.float32)}}
+        assert _picture(named)
+        plots.coefficient_plot(named, tmp_path / "a.png")
+
+
 def test_there_is_a_line_for_each_kind_of_coefficient(tmp_path):
     done = inspect(tmp_path, toy_rule())
     assert done.exit_code == 0
@@ -69,16 +78,29 @@ def test_what_was_measured_is_shown_where_the_rule_has_it(tmp_path):
 
 def test_what_would_do_something_to_the_terminal_is_shown_and_not_done(tmp_path):
     rule = toy_rule()
-    rule = replace(rule, header=replace(rule.header, provenance={"by": "\x1b[31mme", "to": "Zoë"}))
+    rule = replace(
+        rule,
+        header=replace(rule.header, provenance={"by": "\x1b[31mme", "\x1b]0;hi": 1, "to": "Zoë"}),
+    )
     shown = inspect(tmp_path, rule).output
     assert "\x1b" not in shown
     assert r'"\u001b[31mme"' in shown
+    assert r'"\u001b]0;hi"' in shown
     assert "Zoë" in shown
 
 
 def test_a_robot_that_is_not_shipped_only_costs_the_memory_horizon(tmp_path):
     report = json.loads(inspect(tmp_path, toy_rule(), "--json").stdout)
     assert report["memory_horizon"]["measured"] is False
+
+
+def test_a_robot_of_that_name_that_it_does_not_fit_costs_only_that_too(tmp_path):
+    rule = toy_rule()
+    contract = replace(rule.header.contract, robot="a1")
+    rule = make_rule(replace(rule.header, contract=contract), rule.layers)
+    done = inspect(tmp_path, rule, "--json")
+    assert done.exit_code == 0
+    assert "trained for robot 'a1'" in json.loads(done.stdout)["memory_horizon"]["why"]
 
 
 def test_the_plot_is_a_png(tmp_path):

@@ -151,6 +151,26 @@ def test_a_message_of_another_layout_is_one_error(tmp_path, case):
         read_recording(path)
 
 
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        ("float64[] numbers", {"numbers": [1.0]}),
+        (ARRAY_DEFINITION.replace("float64[]", "string[]"), None),
+    ],
+    ids=["other fields", "text"],
+)
+def test_a_message_that_only_claims_to_be_an_array_is_one_error(tmp_path, definition, message):
+    path = tmp_path / "x.mcap"
+    layout = {"dim": [{"label": LABELS.weights, "size": 1, "stride": 1}], "data_offset": 6}
+    message = message or {"layout": layout, "data": [*"123456", "x"]}
+    with path.open("wb") as file, Writer(file) as writer:
+        schema = writer.register_msgdef(ARRAY_TYPE, definition)
+        for name in TOPICS:
+            writer.write_message(f"{NODE}/{name}", schema, message, 1)
+    with pytest.raises(RecordingError, match="a message is no array of numbers"):
+        read_recording(path)
+
+
 def test_other_files_and_other_topics_are_errors(tmp_path):
     path = tmp_path / "x.mcap"
     for content, words in ((b"", "not an MCAP file"), (b"hello, world", "not an MCAP file")):

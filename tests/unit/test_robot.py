@@ -2,16 +2,12 @@
 
 import math
 import re
-from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
 from toys import toy_document
 
-from hebb_controller.errors import HebbError, RobotSpecError
+from hebb_controller.errors import RobotSpecError
 from hebb_controller.robot import available_robots, load_robot, parse_robot
-from hebb_controller.share import shipped
 from hebb_controller.spec_completeness import missing_fields
 
 JOINT_FIELDS = (
@@ -289,79 +285,25 @@ def test_a_robot_without_joints_is_refused():
         parse({**toy_document(), "joints": {}})
 
 
-def test_an_unknown_robot_is_refused_with_the_shipped_ones():
-    with pytest.raises(RobotSpecError, match=r"robot 'a2': no such spec. Shipped: .*a1"):
-        load_robot("a2")
+@pytest.mark.parametrize("name", ["", 3, ["a"], {"a": "b"}, "two\nlines", "\x1b[2J", 101 * "x"])
+def test_a_name_is_text_that_fits_on_a_line(name):
+    with pytest.raises(RobotSpecError, match=r"toy\.yaml: name: a name must be text of 1 to 100"):
+        parse({**toy_document(), "name": name})
 
 
-def test_a_spec_in_a_file_is_the_spec_in_the_document(robot_file):
-    one, other = load_robot(robot_file), parse(toy_document())
-    assert one.joint_names == other.joint_names
-    for field in JOINT_FIELDS:
-        assert np.array_equal(getattr(one, field), getattr(other, field))
-
-
-def test_a_model_beside_the_spec_goes_before_one_of_the_simulator(tmp_path):
+def test_names_of_joints_and_legs_are_text_too():
     document = toy_document()
-    document["simulation"]["urdf"] = "models/toy.urdf"
-    spec = tmp_path / "toy.yaml"
-    spec.write_text(yaml.safe_dump(document), encoding="utf-8")
-    assert load_robot(spec).simulation.model == "models/toy.urdf"
-    model = tmp_path / "models" / "toy.urdf"
-    model.parent.mkdir()
-    model.touch()
-    assert load_robot(spec).simulation.model == str(model)
-    document["simulation"]["urdf"] = 300 * "x"
-    spec.write_text(yaml.safe_dump(document), encoding="utf-8")
-    assert load_robot(spec).simulation.model == 300 * "x"
+    numbered = {1: document["joints"].pop("knee"), **document["joints"]}
+    with pytest.raises(RobotSpecError, match=r"toy\.yaml: joints: a name must be text"):
+        parse({**document, "joints": numbered})
+    with pytest.raises(RobotSpecError, match=r"toy\.yaml: legs: a name must be text"):
+        parse({**toy_document(), "legs": {1: ["knee", "hip"]}})
 
 
-@pytest.mark.parametrize("name", available_robots())
-def test_the_models_of_shipped_robots_are_those_of_the_simulator(name):
-    assert not Path(load_robot(name).simulation.model).is_absolute()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "joints: [",
-        "[" * 1_500,
-        "name: 2001-99-99",
-        'name: !!int "x"',
-        'name: !!int ""',
-        "name: !!timestamp x",
-        "name: !!bool x",
-        "name: " + "1" * 5_000,
-        "? [1]\n: 2",
-        "\x00",
-        "",
-    ],
-    ids=lambda text: text[:20],
-)
-def test_a_file_that_is_no_yaml_mapping_is_one_clear_error(tmp_path, text):
-    path = tmp_path / "bad.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(RobotSpecError, match=r"bad\.yaml") as caught:
-        load_robot(path)
-    assert isinstance(caught.value, HebbError)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_in_another_encoding_is_one_clear_error(tmp_path):
-    path = tmp_path / "bad.yaml"
-    path.write_bytes("name: Käfer".encode("latin-1"))
-    with pytest.raises(RobotSpecError, match="not readable as YAML"):
-        load_robot(path)
-
-
-def test_a_limit_that_stands_twice_is_refused(tmp_path):
-    text = shipped("config", "robots", "a1.yaml").read_text(encoding="utf-8")
-    twice = text.replace("lower: -0.80, ", "lower: -0.80, lower: -9.0, ", 1)
-    assert twice != text
-    path = tmp_path / "twice.yaml"
-    path.write_text(twice, encoding="utf-8")
-    with pytest.raises(RobotSpecError, match="duplicate key 'lower'"):
-        load_robot(path)
+@pytest.mark.parametrize("name", ["hip", "motors", "sensors", "imu", "trunk", "ground"])
+def test_a_leg_is_not_called_like_something_else_that_may_be_damaged(name):
+    with pytest.raises(RobotSpecError, match=f"'{name}' is the name of something else"):
+        parse({**toy_document(), "legs": {name: ["knee", "hip"]}})
 
 
 # --- left and right ---

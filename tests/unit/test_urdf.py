@@ -158,6 +158,12 @@ def test_joints_that_mimic_or_are_skipped_are_left_out(tmp_path):
     assert draft.notes[0] == "left out: finger mimics another joint"
 
 
+@pytest.mark.parametrize("odd", ["&#x7f;", "&#10;", "&#x2028;"])
+def test_a_name_that_cannot_be_printed_is_refused(tmp_path, odd):
+    with pytest.raises(RobotSpecError, match=r"the name 'hip\\\S+' cannot be printed"):
+        draft_from_urdf(write(tmp_path, joint(f"hip{odd}", "a", "b", inside=HIP)))
+
+
 @pytest.mark.parametrize(
     ("lower", "upper", "expected"),
     [
