@@ -57,7 +57,9 @@ DRAWS = 8  # moments per generation at which legs go limp
 ONSETS = (0.5, 4.0)  # s, the span in which they do
 DURATION = 7.0  # s, length of episodes in which they may
 HEALS = (1.0, 4.0)  # s, the span after which, in the last stage, some have their torque back
+HEALED = 6.0  # s, by when all of those have
 STIFF = (("locked", 0.0), ("narrowed", 0.2))  # what else happens to a whole leg in the last stage
+GOLDEN, PLASTIC = 0.618034, 0.754878  # 1 over the golden ratio, and over the plastic one
 FAULTS = ("weak_motor", "locked_joint", "motor_strength", "sensor_bias", "sensor_constant")
 
 ANT_SCALE = 0.6  # rad an action of 1 moves a joint of the ant
@@ -310,10 +312,12 @@ def _limp(stage: int, draw: int, robot: RobotSpec) -> tuple[Condition, ...]:
         fault = _fault(FAULTS[draw // 2 % len(FAULTS)], draw, robot)
         third = replace(fault, duration=DURATION, onset=_within(ONSETS, draw))
     onsets = [_within(ONSETS, draw + i) if draw % 2 else 0.0 for i, _ in enumerate(LIMPS)]
-    lasts = _within(HEALS, draw) if stage > 2 and draw % 4 in (1, 2) else math.inf
+    heals = stage > 2 and draw % 4 in (1, 2)
+    lasts = _within(HEALS, draw, step=PLASTIC)
+    ends = [min(onset + lasts, HEALED) if heals else math.inf for onset in onsets]
     limps = (
-        Condition(DURATION, (Damage(leg, "limp"),), onset, onset + lasts)
-        for leg, onset in zip(LIMPS, onsets, strict=True)
+        Condition(DURATION, (Damage(leg, "limp"),), onset, end)
+        for leg, onset, end in zip(LIMPS, onsets, ends, strict=True)
     )
     if stage < 3:
         return (*limps, third)
@@ -321,13 +325,16 @@ def _limp(stage: int, draw: int, robot: RobotSpec) -> tuple[Condition, ...]:
     return (*limps, third, Condition(DURATION, (Damage(leg, kind, amount),), _within(ONSETS, draw)))
 
 
-def _within(span: tuple[float, float], draw: int) -> float:
-    """Return a number within a span; over all draws they are spread evenly."""
-    return span[0] + (span[1] - span[0]) * _spread(draw)
+def _within(span: tuple[float, float], draw: int, *, step: float = GOLDEN) -> float:
+    """Return a number within a span; over all draws they are spread evenly.
+
+    Two numbers of one draw are as good as independent if their steps differ.
+    """
+    return span[0] + (span[1] - span[0]) * _spread(draw, step)
 
 
-def _spread(draw: int) -> float:
-    return 0.618034 * draw % 1.0
+def _spread(draw: int, step: float = GOLDEN) -> float:
+    return step * draw % 1.0
 
 
 def _fault(scenario: str, draw: int, robot: RobotSpec) -> Condition:

@@ -31,7 +31,7 @@ from .task import C, Evaluate, Score, Task, run_task
 LOG_NAME = "log.jsonl"
 LOCK_NAME = ".lock"
 CANDIDATES_PER_TASK = 4
-SAMPLES = 16  # draws per stage by which a checkpoint recognises the conditions of its run
+SAMPLES = 20  # draws per stage by which a checkpoint recognises the conditions of its run
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from hebb_controller.cli.presets import (
     STEERS,
     preset,
 )
+from hebb_controller.train.trainer import SAMPLES
 from hebb_sim.condition import Condition
 from hebb_sim.damage import Damage
 
@@ -68,8 +69,27 @@ def test_in_the_last_stage_legs_heal_in_half_of_the_draws(robust):
     lasts = [leg.healed - leg.onset for leg in healed]
     for edge, last in zip(HEALS, (min(lasts), max(lasts)), strict=True):
         assert last == pytest.approx(edge, abs=0.1)
-    mid_walk = [leg.onset > 0.0 for leg in healed]
-    assert mid_walk.count(True) == len(healed) / 2
+    mid_walk = [leg for leg in healed if leg.onset > 0.0]
+    assert len(mid_walk) == len(healed) / 2
+
+
+@pytest.mark.parametrize("leg", [0, 1])
+def test_how_long_a_leg_is_limp_says_nothing_of_when_and_it_walks_on_healed(robust, leg):
+    draws = [d for d in range(4000) if d % 4 == 1]
+    rows = [robust.conditions(LAST, draw)[leg] for draw in draws]
+    assert all(row.healed <= row.duration - 1.0 for row in rows)
+    early = [row for row in rows if row.onset + HEALS[1] < row.duration - 1.0]
+    onsets, ends = np.array([(row.onset, row.healed) for row in early]).T
+    assert len(early) > 300
+    assert abs(np.corrcoef(onsets, ends - onsets)[0, 1]) < 0.1
+    least = min(row.healed - row.onset for row in rows)
+    assert least == pytest.approx(HEALS[0], abs=0.05)
+
+
+def test_the_draws_by_which_a_run_is_recognised_have_every_fault_of_robust(robust):
+    thirds = [robust.conditions(LAST, draw)[2] for draw in range(SAMPLES)]
+    kinds = {d.kind for c in thirds for d in (*c.damages, *c.background)}
+    assert kinds == {"weak", "locked", "strength", "bias", "constant"}
 
 
 @pytest.mark.parametrize("stage", [0, 1])
