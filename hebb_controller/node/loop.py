@@ -25,24 +25,17 @@ from dataclasses import replace
 import numpy as np
 
 from ..controller import MOVE_RATE, Controller
-from ..plasticity import RULE_KINDS
 from ..robot import RobotSpec
 from ..runtime.base import State
 from ..safety import Safety, damp_command
 from ..signals import NOTHING_ACTED, Command, Limit, LimitReport, Mode
 from .guard import Guard
+from .plasticity_switch import PlasticitySwitch
 from .pose_ramp import PoseRamp
-from .rates import Pace, RateWatch
+from .rates import Pace
 from .succession import Succession, SwapSettings
 from .supervisor import Stage, Supervisor, SupervisorSettings
-from .values import Loaded, LoopSettings, LoopStatus, Phase, Plasticity, Sample
-
-REMEDIES = {
-    Stage.FROZEN: Plasticity.FROZEN,
-    Stage.RESTORED: Plasticity.RESTORED,
-    Stage.TWIN: Plasticity.TWIN,
-    Stage.GIVEN_UP: Plasticity.GIVEN_UP,
-}
+from .values import Loaded, LoopSettings, LoopStatus, Phase, Sample
 
 
 class ControlLoop:
@@ -73,8 +66,6 @@ class ControlLoop:
         self._settings = settings
         self._succession = Succession(loaded, swap, supervisor)
         self._staged: tuple[Loaded, bool] | None = None
-        self._gain = loaded.controller.runtime.plasticity_gain
-        self._frozen_by_hand = False
         self._start_state: State | None = None
         period = loaded.controller.interface.period
         self._safety = Safety(robot, period=period)
@@ -85,7 +76,11 @@ class ControlLoop:
         self._stop_command = damp_command(robot)
         self._ramp: PoseRamp | None = None
         self._pace = Pace(round(period * 1e9), early=0, drifts=settings.by_stamps)
-        self._rate = RateWatch(period, settings.rate_tolerance)
+        self._plasticity = PlasticitySwitch(
+            loaded.controller.runtime.plasticity_gain,
+            period=period,
+            rate_tolerance=settings.rate_tolerance,
+        )
         self._follow_period()
         self.status = LoopStatus(Phase.INACTIVE, "", loaded.path, loaded.sha256)
         self._update_status()
@@ -113,13 +108,12 @@ class ControlLoop:
     @property
     def gain(self) -> float:
         """The factor on every weight change now in force."""
-        frozen = self._frozen_by_hand or self._rate.off or self.supervisor.stage > Stage.PLASTIC
-        return 0.0 if frozen else self._gain
+        return self._plasticity.gain(self.supervisor)
 
     @property
     def tick_rate(self) -> float:
         """The rate of the rule's ticks by the stamps of the readings, Hz."""
-        return 1.0 / max(self._rate.period, 1e-9)
+        return self._plasticity.rate.hertz
 
     def start(self, now: float) -> None:
         """Start towards a run; readings received before ``now`` do not count."""
@@ -187,12 +181,12 @@ class ControlLoop:
 
     def set_plasticity_gain(self, gain: float) -> None:
         """Set the factor on every weight change, of this rule and of those that follow."""
-        self._gain = gain
+        self._plasticity.set_gain = gain
         self._update_status()
 
     def freeze(self, *, frozen: bool) -> None:
         """Freeze the weights, of this rule and of those that follow, or let them change again."""
-        self._frozen_by_hand = frozen
+        self._plasticity.frozen_by_hand = frozen
         self._update_status()
 
     def reset_weights(self) -> None:
@@ -330,7 +324,7 @@ class ControlLoop:
         if self._start_state is not None:
             self.controller.runtime.restore(self._start_state)
         self._succession.begin_run()
-        self._rate.restart()
+        self._plasticity.rate.restart()
         self.guard.begin()
         self._update_status(phase=Phase.RUN)
 
@@ -346,7 +340,7 @@ class ControlLoop:
         """Check weights and rate after a tick; return whether the robot may go on running."""
         succession, supervisor = self._succession, self.supervisor
         found = supervisor.look(self.controller.runtime.plasticity_gain)
-        changed = self._rate.tick(sample.reading.stamp)
+        changed = self._plasticity.rate.tick(sample.reading.stamp)
         if found is not None and succession.on_probation:
             self._roll_back(found.detail, trusted=False)
             changed = True
@@ -391,8 +385,7 @@ class ControlLoop:
         # Sensors that run at the rule's own rate jitter; so does the clock, by less than a command.
         early = period / 4 if settings.by_stamps else settings.command_period / 2
         self._pace.follow(round(period * 1e9), early=round(early * 1e9))
-        if period != self._rate.nominal:
-            self._rate = RateWatch(period, settings.rate_tolerance)
+        self._plasticity.follow(period)
 
     def _rng(self) -> np.random.Generator:
         """Return the generator of the initial weights, as in an episode with the same seed."""
@@ -428,7 +421,7 @@ class ControlLoop:
     def _update_status(self, *, phase: Phase | None = None, reason: str | None = None) -> None:
         """Bring ``status`` up to date."""
         succession, loaded = self._succession, self.loaded
-        plasticity, plasticity_reason = self._plasticity()
+        plasticity, plasticity_reason = self._plasticity.told(self.supervisor, loaded.rule)
         self.status = replace(
             self.status,
             phase=self.status.phase if phase is None else phase,
@@ -442,20 +435,3 @@ class ControlLoop:
             plasticity_reason=plasticity_reason,
             watch=self.supervisor.watch,
         )
-
-    def _plasticity(self) -> tuple[Plasticity, str]:
-        """Return whether the weights change, and the reason where that does not say it all."""
-        stage = self.supervisor.stage
-        if stage is not Stage.PLASTIC:
-            return REMEDIES[stage], self.supervisor.reason
-        if not RULE_KINDS[self.loaded.rule.header.kind].tensors:
-            return Plasticity.STATIC, ""
-        if self._frozen_by_hand:
-            return Plasticity.FROZEN_BY_HAND, ""
-        if not self._gain:
-            return Plasticity.FROZEN_BY_GAIN, ""
-        if self._rate.off:
-            rate = 1.0 / self.controller.interface.period
-            ticks = f"ticks come at {self.tick_rate:.1f} Hz, the rule needs {rate:g} Hz"
-            return Plasticity.FROZEN, ticks
-        return Plasticity.PLASTIC, ""

@@ -96,6 +96,11 @@ class RateWatch:
         self.period = period
         self.off = False
 
+    @property
+    def hertz(self) -> float:
+        """The average rate, Hz."""
+        return 1.0 / max(self.period, 1e-9)
+
     def restart(self) -> None:
         """Forget what was measured."""
         self._last, self.period, self.off = None, self.nominal, False

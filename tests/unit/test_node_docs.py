@@ -9,8 +9,8 @@ import yaml
 pytest.importorskip("rclpy")
 
 from hebb_controller.node.controller_node import TRIGGERS
-from hebb_controller.node.loop import REMEDIES
 from hebb_controller.node.parameters import PARAMETERS, Parameter
+from hebb_controller.node.plasticity_switch import REMEDIES
 from hebb_controller.node.values import SwapState
 from hebb_sim import sim_node
 
