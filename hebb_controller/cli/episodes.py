@@ -31,7 +31,6 @@ def walk_episodes(
     damage_episodes: int,
     duration: float,
     seed: int,
-    record: Path | None,
     workers: int,
 ) -> dict[str, list[EpisodeRecord]]:
     """Return the records of undamaged episodes under ``""``, of damaged ones under their kind.
@@ -42,21 +41,14 @@ def walk_episodes(
         damage_episodes: number per kind of damage, on each leg in turn; 0 for none.
         duration: length of an episode, s.
         seed: seed of the first episode of each group.
-        record: where to write what the network saw and did in the first episode, or None.
         workers: worker processes.
 
     Raises:
-        HebbError: the controller cannot be used, or the recording cannot be written.
+        HebbError: the controller cannot be used.
     """
     from hebb_sim.condition import Condition
     from hebb_sim.episode import EpisodeRunner
 
-    if record is not None:
-        from ..mcap_file import check_name
-
-        check_name(Path(record))
-        if not source.is_rule:
-            raise HebbError(f"{source.text}: only a rule file can be recorded.")
     source()  # fails here, once, if it does not fit
     groups: dict[str, list[Condition]] = {"": [Condition(duration)] * episodes}
     for kind in DAMAGE_KINDS if damage_episodes else ():
@@ -79,13 +71,35 @@ def walk_episodes(
     with TaskRunner(local_processes(workers)) as pool, bar:
         parts = pool.map(run_share, tasks, on_result=lambda: bar.update(1))
     done = iter([record for part in parts for record in part])
-    records = {kind: [next(done) for _ in group] for kind, group in groups.items()}
-    if record is not None:
-        from ..mcap_file import write_recording
+    return {kind: [next(done) for _ in group] for kind, group in groups.items()}
 
-        write_recording(*record_first(source, groups[""][0], seed), Path(record))
-        click.echo(f"Recording of the first episode: {record}", err=True)
-    return records
+
+def check_record(source: Source, path: Path) -> None:
+    """Check that an episode can be recorded, before anything is run.
+
+    Raises:
+        RecordingError: the path cannot be that of a new recording.
+        HebbError: the source is not a rule file.
+    """
+    from ..mcap_file import check_name
+
+    check_name(path)
+    if not source.is_rule:
+        raise HebbError(f"{source.text}: only a rule file can be recorded.")
+
+
+def write_first(source: Source, path: Path, *, duration: float, seed: int) -> None:
+    """Write what the network sees and does in the first undamaged episode.
+
+    Raises:
+        RecordingError: the recording cannot be written.
+    """
+    from hebb_sim.condition import Condition
+
+    from ..mcap_file import write_recording
+
+    write_recording(*record_first(source, Condition(duration), seed), path)
+    click.echo(f"Recording of the first episode: {path}", err=True)
 
 
 def record_first(source: Source, condition: Condition, seed: int) -> tuple[Recording, Labels]:

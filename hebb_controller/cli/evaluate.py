@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +18,7 @@ from click.core import ParameterSource
 from ..errors import HebbError
 from ..train.metrics import SPAN, STANDS, final_heading, final_speed, mean_speed, speed_between
 from ..train.suite import Source
-from .episodes import DAMAGE_ONSET, walk_episodes
+from .episodes import DAMAGE_ONSET, check_record, walk_episodes, write_first
 from .options import FiniteRange, example, json_option, robot_option, workers_option
 
 if TYPE_CHECKING:
@@ -132,17 +135,23 @@ def evaluate(
         if len(controllers) > 1:
             raise click.UsageError("several controllers need --scenario NAME or --suite.")
         _refuse(context, SUITE, "needs --scenario NAME or --suite")
+        source = Source(controllers[0], robot, plasticity_gain)
+        if record is not None:
+            check_record(source, record)
         records = walk_episodes(
-            Source(controllers[0], robot, plasticity_gain),
+            source,
             episodes=episodes,
             damage_episodes=damage_episodes,
             duration=duration,
             seed=seed,
-            record=record,
             workers=workers,
         )
         report = _report(records, DAMAGE_ONSET, duration)
-        click.echo(json.dumps(report, indent=2) if as_json else _table(report))
+        try:
+            if record is not None:
+                write_first(source, record, duration=duration, seed=seed)
+        finally:  # neither is lost with the other
+            _print(json.dumps(report, indent=2) if as_json else _table(report))
         return
     from hebb_sim.scenario import available_scenarios
 
@@ -169,30 +178,53 @@ def evaluate(
         workers=workers,
     )
     evaluation = evaluate_suite(options)
-    click.echo(json.dumps(evaluation.report, indent=2) if as_json else evaluation.text)
-    if out is not None and evaluation.cells:
-        write(evaluation, out)
-        if pictures and not evaluation.stopped:
-            from .pictures import draw_pictures
+    try:
+        if out is not None and evaluation.cells:
+            write(evaluation, out)
+            if pictures and evaluation.stopped is None:
+                from .pictures import draw_pictures
 
-            trials = next(iter(evaluation.trials.values()))
-            draw_pictures(evaluation.contenders[0], trials, out)
-        click.echo(f"{out}/: {', '.join(sorted(p.name for p in out.iterdir()))}", err=True)
-    if evaluation.stopped:
-        click.echo("Stopped: these are the scenarios that finished.", err=True)
+                trials = next(iter(evaluation.trials.values()))
+                draw_pictures(evaluation.contenders[0], trials, out)
+            click.echo(f"{out}/: {', '.join(sorted(p.name for p in out.iterdir()))}", err=True)
+    finally:  # neither is lost with the other
+        if evaluation.cells:
+            _print(json.dumps(evaluation.report, indent=2) if as_json else evaluation.text)
+    if isinstance(evaluation.stopped, KeyboardInterrupt):
+        click.echo("Stopped: this is what was finished.", err=True)
         context.exit(130)
+    if evaluation.stopped is not None:
+        raise evaluation.stopped
 
 
 def make_directory(path: Path) -> None:
-    """Create the output directory, before anything is run.
+    """Create the output directory and write to it, before anything is run.
 
     Raises:
-        HebbError: it cannot be created.
+        HebbError: it cannot be created or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        raise HebbError(f"{path}: cannot be created: {error.strerror}.") from error
+        raise HebbError(f"{path}: cannot be written to: {error.strerror}.") from error
+
+
+def _print(text: str) -> None:
+    """Print the result.
+
+    Raises:
+        HebbError: it cannot be printed.
+        BrokenPipeError: nobody reads it any more; click then exits quietly.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            sys.stdout.close()  # else Python tries again when it exits, and fails with code 120
+        raise HebbError(f"standard output: cannot be written to: {error.strerror}.") from error
 
 
 def _refuse(context: click.Context, names: Sequence[str], why: str) -> None:

@@ -7,7 +7,7 @@ import glob
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ import click
 import numpy as np
 
 from ..errors import HebbError, ScenarioError
-from ..robot import FloatArray, RobotSpec, load_robot
+from ..robot import RobotSpec, load_robot
 from ..train.adaptation import (
     LATER,
     Adaptation,
@@ -26,7 +26,7 @@ from ..train.adaptation import (
     run_control_share,
 )
 from ..train.controls import Scrambled
-from ..train.executor import TaskRunner, local_processes
+from ..train.executor import TaskRunner, chunks, local_processes
 from ..train.metrics import RECOVERY_WINDOW, SPAN
 from ..train.suite import (
     TEST_SEEDS,
@@ -49,6 +49,7 @@ SHAM_ONSET = 5.0  # s; if nothing happens, before and after this moment are comp
 DRAW_STREAM = 2  # of an episode's seed; its pose uses 0, its weights 1
 LAST_SEED = 2**32  # above it, the streams of a seed would be those of others
 NOT_A_NAME = set("/\\*?:")
+SURROUNDINGS = ("trunk", "ground")  # parts to which the same happens without the robot's damage
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class Evaluation:
         rows: the measures of the cells.
         contrasts: between each pair of contenders.
         controls: their results, if they were run.
-        stopped: whether Ctrl-C came before the end; then only finished scenarios are included.
+        stopped: Ctrl-C or the error that came before the end, after which only what was finished is
+            included; None if nothing did.
     """
 
     settings: Row
@@ -100,7 +102,7 @@ class Evaluation:
     rows: list[Row]
     contrasts: list[Row]
     controls: list[Adaptation]
-    stopped: bool
+    stopped: BaseException | None
 
     @property
     def report(self) -> Row:
@@ -149,16 +151,17 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
     }
     everyone = [*contenders, *(_scrambled(contenders) if options.controls else ())]
     runner = EpisodeRunner(options.robot)
-    shares = {
-        (name, number): control_shares(contender, some, runner)
+    cell_tasks = [(name, some, who) for name, some in trials.items() for who in everyone]
+    control_tasks = [
+        (name, control_shares(who, some, runner), who)
         for name, some in control_trials.items()
-        for number, contender in enumerate(contenders)
-    }
-    count = count_shares(everyone, trials) + sum(map(len, shares.values()))
+        for who in contenders
+    ]
+    count = count_shares(everyone, trials) + sum(len(some) for _, some, _ in control_tasks)
     bar = click.progressbar(length=count, label="Shares of episodes", file=sys.stderr)
     cells: list[Cell] = []
-    parts: list[FloatArray] = []
-    stopped = True
+    controls: list[Adaptation] = []
+    stopped: BaseException | None = None
     handler = signal.getsignal(signal.SIGINT)
     try:
         with TaskRunner(local_processes(options.workers)) as pool, bar:
@@ -166,29 +169,26 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
             def step() -> None:
                 bar.update(1)
 
-            with contextlib.suppress(KeyboardInterrupt):
-                for name, some in trials.items():
-                    here = {name: some}
-                    cells += run_suite(
-                        everyone, here, runner, pool, asked=options.asked, on_result=step
-                    )
-                tasks = [share for group in shares.values() for share in group]
-                parts = pool.map(run_control_share, tasks, on_result=step)
-                stopped = False
+            try:
+                for name, some, who in cell_tasks:
+                    with _blaming(who, name):
+                        cells += run_suite(
+                            [who], {name: some}, runner, pool, asked=options.asked, on_result=step
+                        )
+                for name, shares, who in control_tasks:
+                    with _blaming(who, name):
+                        found = pool.map(run_control_share, shares, on_result=step)
+                    each = len(found) // len(who.factories)
+                    seeds = [np.concatenate(part) for part in chunks(found, each)]
+                    rng = _bootstrap(options, name, who.name)
+                    controls.append(adaptation(name, who.name, seeds, rng))
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised by the command
+                stopped = error
             # The workers finish what they have started. An impatient second Ctrl-C would break off the
             # wait for them, lose finished work, and leave a process that never ends.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     finally:
         signal.signal(signal.SIGINT, handler)
-    done = iter(parts)
-    controls = []
-    for (scenario, number), group in shares.items() if parts else ():
-        contender = contenders[number]
-        found = [next(done) for _ in group]
-        each = len(found) // len(contender.factories)
-        seeds = [np.concatenate(found[i : i + each]) for i in range(0, len(found), each)]
-        rng = _bootstrap(options, scenario, contender.name)
-        controls.append(adaptation(scenario, contender.name, seeds, rng))
     settings: Row = {
         "robot": options.robot,
         "speed_asked": options.asked,
@@ -199,6 +199,19 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
     return Evaluation(
         settings, contenders, trials, cells, rows, contrasts(cells), controls, stopped=stopped
     )
+
+
+@contextlib.contextmanager
+def _blaming(contender: Contender, scenario: str) -> Iterator[None]:
+    """Make what somebody else's controller raises an error that names it."""
+    try:
+        yield
+    except HebbError:
+        raise
+    except Exception as error:
+        if all(not isinstance(f, Source) or f.is_file for f in contender.factories):
+            raise
+        raise HebbError(f"{contender.name}: raised {error!r} in scenario {scenario}.") from error
 
 
 def _bootstrap(options: SuiteOptions, scenario: str, controller: str) -> np.random.Generator:
@@ -244,26 +257,35 @@ def _trials(name: str, robot: RobotSpec, options: SuiteOptions) -> list[Trial[Co
 
 
 def control_trial(trial: Trial[Condition], robot: RobotSpec) -> ControlTrial[Condition]:
-    """Return an episode with its controls: whatever else happens along the way happens in all."""
+    """Return an episode with its controls: what happens to trunk and ground happens in all.
+
+    Where nothing else happens at the onset, that is what the whole robot is spared.
+    """
     condition = trial.condition
-    surroundings = [s for s in condition.spells if not _on_robot(s.damages, robot)]
+    around = _around(condition.damages)
+    spells = [replace(spell, damages=_around(spell.damages)) for spell in condition.spells]
     return ControlTrial(
         damaged=condition,
-        whole=replace(condition, damages=(), spells=tuple(surroundings)),
+        whole=replace(
+            condition,
+            damages=() if around == condition.damages else around,
+            spells=tuple(spell for spell in spells if spell.damages),
+        ),
         other=_on_another_leg(condition, robot),
         onset=trial.onset,
         seed=trial.seed,
     )
 
 
-def _on_robot(damages: Sequence[Damage], robot: RobotSpec) -> bool:
-    """Return whether any leg or joint is damaged."""
-    parts = {*robot.legs, *robot.joint_names, "motors"}
-    return any(damage.part in parts for damage in damages)
+def _around(damages: Sequence[Damage]) -> tuple[Damage, ...]:
+    return tuple(damage for damage in damages if damage.part in SURROUNDINGS)
 
 
 def _on_another_leg(condition: Condition, robot: RobotSpec) -> Condition | None:
-    """Return the condition with its damages on the next leg; None if they are on no leg."""
+    """Return the condition with its damages on the next leg; None if they are on no leg.
+
+    None, too, for a joint where the next leg has another number of joints.
+    """
     legs = list(robot.legs)
     moved = []
     for damage in condition.damages:
@@ -274,8 +296,10 @@ def _on_another_leg(condition: Condition, robot: RobotSpec) -> Condition | None:
             leg = next((i for i, name in enumerate(legs) if joint in robot.legs[name]), None)
             if leg is None:
                 return None
-            place = robot.legs[legs[leg]].index(joint)
-            part = robot.joint_names[robot.legs[legs[(leg + 1) % len(legs)]][place]]
+            ours, theirs = (robot.legs[legs[i % len(legs)]] for i in (leg, leg + 1))
+            if len(ours) != len(theirs):
+                return None
+            part = robot.joint_names[theirs[ours.index(joint)]]
         else:
             return None
         moved.append(replace(damage, part=part))

@@ -220,9 +220,11 @@ def adaptation(
     factorial = [seed[:, :4, 0] for seed in seeds]
     means = np.mean([rows.mean(axis=0) for rows in factorial], axis=0)
     resampled = bootstrap_means(factorial, rng)
+    known = min(len(rows) for rows in factorial) >= FEWEST
 
     def contrast(*weights: float) -> Estimate:
-        return Estimate(float(means @ weights), *percentile_interval(resampled @ weights))
+        low, high = percentile_interval(resampled @ weights) if known else (None, None)
+        return Estimate(float(means @ weights), low, high)
 
     return Adaptation(
         scenario,

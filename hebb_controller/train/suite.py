@@ -237,6 +237,9 @@ class Cell:
         known = kept is not None and walking >= FEWEST
         low, high = ratio_interval(speeds, rng, least=STANDS) if known else (None, None)
         falls = [[o.fallen for o in seed] for seed in self.seeds]
+        never = float(np.mean([o.recovery is None for o in every]))
+        # When few are left to watch, one late recovery takes the curve below a half.
+        median = kaplan_meier(*self.recoveries()).median if never <= 0.5 else None
         fall_low, fall_high = share_interval(falls, rng)
         return {
             "scenario": self.scenario,
@@ -248,8 +251,8 @@ class Cell:
             "retained_speed": kept,
             "ci_low": low,
             "ci_high": high,
-            "recovery_median_s": kaplan_meier(*self.recoveries()).median,
-            "never_recovered": float(np.mean([o.recovery is None for o in every])),
+            "recovery_median_s": median,
+            "never_recovered": never,
             "fall_rate": fall_rate(every),
             "fall_low": fall_low,
             "fall_high": fall_high,

@@ -343,4 +343,6 @@ class Trainer(Generic[C]):
 
 
 def _lines(log: Path) -> list[str]:
-    return log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    # A byte that a failing disk spoiled costs its line, not the run.
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return text.splitlines()

@@ -33,6 +33,7 @@ from hebb_controller.train.controls import (
     second_layer,
 )
 from hebb_controller.train.suite import Trial
+from hebb_controller.train.tables import tables
 from hebb_sim.condition import Condition, Spell
 from hebb_sim.damage import Damage
 
@@ -240,6 +241,18 @@ def test_the_interaction_is_what_freezing_costs_beyond_what_it_costs_the_whole()
     assert said.interventions["lesion"].episodes == 0
 
 
+def test_a_few_episodes_do_not_say_how_wide_an_interval_is():
+    pytest.importorskip("scipy")
+    table = np.random.default_rng(0).uniform(0.25, 0.75, (5, len(ARMS), 3))
+    for episodes, known in ((4, False), (5, True)):
+        said = adaptation("s", "c", [table[:episodes]] * 2, np.random.default_rng(0))
+        for estimate in (said.freezing, said.interaction):
+            assert (estimate.low is not None) == (estimate.high is not None) == known
+        line = tables([], [], [said]).splitlines()[8]
+        assert line.startswith("| s ")
+        assert ("[" in line) == known
+
+
 def test_what_else_happens_on_the_way_happens_without_the_damage_too():
     robot = load_robot("a1")
     push = Spell((Damage("trunk", "push", 50.0),), 2.0, 2.2)
@@ -251,6 +264,32 @@ def test_what_else_happens_on_the_way_happens_without_the_damage_too():
     legs = list(robot.legs)
     beside = legs[(legs.index("FR") + 1) % 4]
     assert trial.other == replace(condition, damages=(Damage(beside, "limp"),))
+
+
+def test_what_else_happens_at_the_same_time_happens_without_the_damage_too():
+    ground, push = Damage("ground", "friction", 0.2), Damage("trunk", "push", 50.0)
+    limp, dizzy = Damage("FR", "limp"), Damage("imu", "bias", 0.1)
+    mixed = Spell((Damage("FL", "limp"), push), 9.0, 9.2)
+    condition = Condition(12.0, (ground, limp, dizzy), 5.0, spells=(mixed,))
+    trial = control_trial(Trial(condition, 5.0, 1), load_robot("a1"))
+    assert trial.whole == replace(
+        condition, damages=(ground,), spells=(replace(mixed, damages=(push,)),)
+    )
+    alone = control_trial(Trial(Condition(12.0, (ground,), 5.0), 5.0, 1), load_robot("a1"))
+    assert alone.whole == Condition(12.0, (), 5.0)
+
+
+def test_a_joint_that_the_next_leg_does_not_have_is_not_damaged_there():
+    uneven = replace(load_robot("a1"), legs={"FR": (0, 1), "FL": (3, 4, 5)})
+    for part, beside in (
+        ("FL_lower_joint", None),
+        ("FL_hip_joint", None),
+        ("FR_hip_joint", None),
+        ("FR", "FL"),
+    ):
+        condition = Condition(12.0, (Damage(part, "locked"),), 5.0)
+        other = control_trial(Trial(condition, 5.0, 1), uneven).other
+        assert other == (beside and replace(condition, damages=(Damage(beside, "locked"),)))
 
 
 # --- evolution's work, undone ---

@@ -160,6 +160,16 @@ def test_who_walks_too_slowly_has_no_retained_speed_but_a_speed_after():
     assert row["never_recovered"] == 1.0
 
 
+def test_where_more_than_half_never_recover_one_late_recovery_is_no_median():
+    pytest.importorskip("scipy")
+    never = replace(made(0.5, 0.25, None), watched=1.0)
+    late = replace(made(0.5, 0.25, 2.0), watched=4.0)
+    for seed, median in (((never,) * 3 + (late,), None), ((never,) * 2 + (late,) * 2, 2.0)):
+        # after 1 s only those that recover late are left, so the curve falls from 1 to 0
+        row = Cell("limp", "late", 0.5, (seed,)).row(np.random.default_rng(0))
+        assert row["recovery_median_s"] == median
+
+
 def test_contrasts_compare_training_seeds_within_a_scenario():
     pytest.importorskip("scipy")
 

@@ -27,6 +27,18 @@ def test_a_generation_that_was_logged_but_not_saved_is_done_again(tmp_path, robo
     assert resumed.evolution.mean.tobytes() == whole.evolution.mean.tobytes()
 
 
+def test_a_log_with_a_byte_that_is_no_text_does_not_stop_a_run(tmp_path, robot_file):
+    whole = train(tmp_path / "whole", robot_file)
+    train(tmp_path / "torn", robot_file, stop=2)
+    with (tmp_path / "torn" / LOG_NAME).open("ab") as file:
+        file.write(b"\xff\n")
+    with pytest.raises(TrainingError, match="already holds a run"):
+        train(tmp_path / "torn", robot_file)
+    resumed = train(tmp_path / "torn", robot_file, resume=True)
+    assert log(tmp_path / "torn") == log(tmp_path / "whole")
+    assert resumed.evolution.mean.tobytes() == whole.evolution.mean.tobytes()
+
+
 def test_a_directory_that_holds_a_run_is_not_overwritten(tmp_path, robot_file):
     train(tmp_path / "run", robot_file, stop=1)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
