@@ -19,7 +19,7 @@ class EpisodeRecord:
         duration: planned length of the episode, s; a fall ends it earlier.
         position: (T, 3) base position since the start, m, x along the heading to keep.
         heading: (T,) yaw relative to the heading to keep, rad, unwrapped.
-        power: (T,) mechanical power, sum of |torque · velocity| over the joints, W, in the last
+        power: (T,) mechanical power, sum of |torque · velocity| over the motors, W, in the last
             physics step of a tick; with the shipped rules, 11 to 47 % below the mean of a tick's four.
         damaged: (T,) whether damage was in force.
         beyond_limits: (T,) largest amount by which a joint was outside its limits, rad.

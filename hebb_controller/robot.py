@@ -29,7 +29,8 @@ from .spec_completeness import JOINT_FIELDS, PARTS, joint_defaults, missing_fiel
 FloatArray = npt.NDArray[np.float64]
 
 SAFE_ACTIONS = ("damp", "hold")
-BODY_PARTS = ("motors", "sensors", "imu", "trunk", "ground")  # what damage may name besides legs
+BODY_PARTS = ("motors", "sensors", "imu", "trunk", "ground")
+"""What may be damaged besides legs and joints; ``motors`` means all joints."""
 VELOCITY_SOURCES = ("measured", "estimated")
 
 _SIGNED = ("lower", "upper", "default")

@@ -83,6 +83,19 @@ def read_urdf(path: Path) -> tuple[str, list[UrdfJoint]]:
         raise RobotSpecError(f"{path}: its root is <{root.tag}>; a URDF has <robot>.")
     if any("xacro" in element.tag for element in root.iter()):
         raise RobotSpecError(f"{path}: this is xacro. Expand it first: xacro FILE > robot.urdf")
+    return root.get("name", path.stem), joints_of(root, path)
+
+
+def joints_of(root: ET.Element, path: Path) -> list[UrdfJoint]:
+    """Return the joints of a robot, in the order of the file.
+
+    Args:
+        root: the <robot> element.
+        path: the file, for error messages.
+
+    Raises:
+        RobotSpecError: the joints do not form a tree, or a number of theirs is none.
+    """
     elements = root.findall("joint")
     into = {_end(element, "child", path): element for element in elements}
     names = [element.get("name", "") for element in elements]
@@ -108,10 +121,9 @@ def read_urdf(path: Path) -> tuple[str, list[UrdfJoint]]:
         return poses[link]
 
     try:
-        joints = [_joint(e, path, *pose(c)) for c, e in into.items()]
+        return [_joint(e, path, *pose(c)) for c, e in into.items()]
     except RecursionError:
         raise RobotSpecError(f"{path}: its chains of joints are too long.") from None
-    return root.get("name", path.stem), joints
 
 
 def _joint(element: ET.Element, path: Path, turn: FloatArray, position: FloatArray) -> UrdfJoint:
@@ -122,14 +134,14 @@ def _joint(element: ET.Element, path: Path, turn: FloatArray, position: FloatArr
     kind = element.get("type", "")
     for theirs, ours in _LIMITS.items():
         if limit is not None and theirs in limit.attrib:
-            (stated[ours],) = _numbers(limit.get(theirs, ""), 1, f"{path}: {theirs}")
+            (stated[ours],) = finite_numbers(limit.get(theirs, ""), 1, f"{path}: {theirs}")
     # A continuous joint has no range; a speed or torque of zero means that none was stated. An end of
     # a range that is not stated is 0 (wiki.ros.org/urdf/XML/joint).
     low, high = stated.pop("lower", 0.0), stated.pop("upper", 0.0)
     soft = element.find("safety_controller")
     ends = ("soft_lower_limit", "soft_upper_limit")
     if soft is not None and all(end in soft.attrib for end in ends):
-        least, most = (_numbers(soft.get(end, ""), 1, f"{path}: {end}")[0] for end in ends)
+        least, most = (finite_numbers(soft.get(end, ""), 1, f"{path}: {end}")[0] for end in ends)
         if max(low, least) < min(high, most):
             low, high = max(low, least), min(high, most)
     ranged = kind != "continuous" and -NO_LIMIT < low < high < NO_LIMIT
@@ -162,14 +174,20 @@ def _vector(
     text = None if element is None else element.get(attribute)
     if text is None:
         return np.array(default)
-    return np.array(_numbers(text, 3, f"{path}: {attribute}"))
+    return np.array(finite_numbers(text, 3, f"{path}: {attribute}"))
 
 
-def _numbers(text: str, count: int, where: str) -> list[float]:
+def finite_numbers(text: str, count: int, where: str, *, most: int = 0) -> list[float]:
+    """Return the finite numbers in a text: ``count`` of them, or up to ``most``.
+
+    Raises:
+        RobotSpecError: there is anything else; the message begins with ``where``.
+    """
     try:
         numbers = [float(word) for word in text.split()]
     except ValueError:
         numbers = []
-    if len(numbers) != count or not all(map(math.isfinite, numbers)):
-        raise RobotSpecError(f"{where}: expected {count} finite numbers, found '{text[:40]}'.")
+    if not count <= len(numbers) <= max(count, most) or not all(map(math.isfinite, numbers)):
+        wanted = f"{count} to {most}" if most > count else f"{count}"
+        raise RobotSpecError(f"{where}: expected {wanted} finite numbers, found '{text[:40]}'.")
     return numbers

@@ -14,36 +14,54 @@ from hebb_controller.signals import Command, Mode
 from .damage import LIMP_FRICTION, Damage, damaged_joints
 
 # The stop of a narrowed joint: a stiff, damped spring that yields to a motor's full torque by
-# 0.11 rad; softer on a robot that it would shake (see stop_share).
+# 0.11 rad; softer on a robot that it would shake (see stable_share).
 STOP_STIFFNESS = 300.0  # N·m/rad
 STOP_DAMPING = 0.5  # N·m·s/rad
 STOP_CLOSES = 0.06  # rad per tick, if a joint is outside when its range is narrowed
-STOP_MARGIN = 0.9  # of the stability bound, to which stops beyond it are softened
+MARGIN = 0.9  # of the stability bound, to which what is beyond it is softened
 
 
-def stop_share(robot: RobotSpec, mobility: FloatArray, step: float) -> float:
-    """Return the share of the stops' gains at which all joints at their stops gain no energy.
+def bound_used(
+    stiffness: FloatArray, damping: FloatArray, mobility: FloatArray, step: float
+) -> float:
+    """Return the used fraction of the stability bound; from 1 on, the joints gain energy.
 
     A spring k and damper d that act once per step h are stable while k·h² + 2·d·h < 4·I, for every
-    mode of the joints; k and d are the sums over the stop and the joint's controller.
+    mode of the joints.
 
     Args:
-        robot: provides the controller gains.
+        stiffness, damping: (n,) k in N·m/rad and d in N·m·s/rad of each joint.
         mobility: (n, n) inverse of the inertia that the joints move, 1/(kg·m²).
         step: physics step, s.
     """
+    root = np.sqrt(stiffness * step**2 + 2.0 * damping * step)
+    return float(np.linalg.eigvalsh(root[:, None] * mobility * root)[-1]) / 4.0
+
+
+def stable_share(
+    robot: RobotSpec,
+    stiffness: FloatArray,
+    damping: FloatArray,
+    *,
+    mobility: FloatArray,
+    step: float,
+) -> float:
+    """Return the share of springs and dampers that the joints of a robot bear besides its gains.
+
+    Args:
+        robot: provides the gains.
+        stiffness, damping, mobility, step: as in :func:`bound_used`.
+    """
 
     def used(share: float) -> float:
-        """Return the used fraction of the bound, 1 at the limit; it is convex in the share."""
-        stiffness = robot.kp + share * STOP_STIFFNESS
-        damping = robot.kd + share * STOP_DAMPING
-        root = np.sqrt(stiffness * step**2 + 2.0 * damping * step)
-        return float(np.linalg.eigvalsh(root[:, None] * mobility * root)[-1]) / 4.0
+        """Return the used fraction of the bound; it is convex in the share."""
+        k, d = robot.kp + share * stiffness, robot.kd + share * damping
+        return bound_used(k, d, mobility, step)
 
     without, whole = used(0.0), used(1.0)
     if whole < 1.0:
         return 1.0
-    return max((STOP_MARGIN - without) / (whole - without), 0.0)
+    return (MARGIN - without) / (whole - without) if without < MARGIN else 0.0
 
 
 @dataclass
@@ -70,9 +88,10 @@ class Stop:
 
 
 class Actuator:
-    """Joint controllers of one robot: τ = strength · clip(kp(q* − q) − kd·q̇, ±torque).
+    """Joint controllers of one robot: τ = strength · clip(share·(kp(q* − q) − kd·q̇), ±torque).
 
-    Uses plain Python numbers: for a dozen joints they are faster than arrays.
+    The share is 1, unless the robot would not bear the gains of motors stronger than its own (see
+    :meth:`soften`). Uses plain Python numbers: for a dozen joints they are faster than arrays.
 
     Args:
         robot: the robot; its torque limits always apply.
@@ -80,6 +99,8 @@ class Actuator:
     Attributes:
         locked: joints that take no torque, since something holds them.
         folding: the locked joints that are moved to the folded pose and held there.
+        given: what the motors give of the last torques, N·m: without the friction of limp joints
+            and without stops; those of locked joints are not applied.
     """
 
     def __init__(self, robot: RobotSpec) -> None:
@@ -90,16 +111,22 @@ class Actuator:
         self._friction = [0.0] * robot.n_joints
         self._reversed: frozenset[int] = frozenset()
         self._stops: list[Stop] = []
+        self._share: list[float] | None = None  # of the gains; None for all of them
+        self.given: list[float] = []
         self.locked: frozenset[int] = frozenset()
         self.folding: frozenset[int] = frozenset()
         self._terms: list[tuple[float, float, float, float, float, float]] = []
 
-    def damage(self, damages: Sequence[Damage], *, stop_share: float = 1.0) -> None:
+    @property
+    def stiffer(self) -> bool:
+        """Whether there are stops, or motors stronger than the robot's own, to be softened."""
+        return bool(self._stops) or max(self._strength) > 1.0
+
+    def damage(self, damages: Sequence[Damage]) -> None:
         """Put exactly these damages in force; an empty sequence heals everything.
 
         Args:
             damages: damages of any kind; those that affect no motor are ignored.
-            stop_share: share of the stops' stiffness and damping.
 
         Raises:
             DamageError: the robot has no such part; nothing has been changed.
@@ -132,7 +159,29 @@ class Actuator:
         narrowed = [(i, *self._range_left(i, part)) for i, part in enumerate(left) if part < 1.0]
         self._stops = [before.get(ends) or Stop(*ends) for ends in narrowed]
         for stop in self._stops:
-            stop.share = stop_share
+            stop.share = 1.0
+        self._share = None
+
+    def soften(self, mobility: FloatArray, step: float) -> None:
+        """Soften stops, and gains as far as strength raises them, to what the robot bears.
+
+        Args:
+            mobility, step: as in :func:`bound_used`.
+        """
+        robot, strength = self._robot, np.array(self._strength)
+        more = np.maximum(strength - 1.0, 0.0)
+        stops = 1.0 if self._stops else 0.0
+        share = stable_share(
+            robot,
+            more * robot.kp + stops * STOP_STIFFNESS,
+            more * robot.kd + stops * STOP_DAMPING,
+            mobility=mobility,
+            step=step,
+        )
+        for stop in self._stops:
+            stop.share = share
+        if share < 1.0:
+            self._share = ((1.0 + share * more) / np.maximum(strength, 1.0)).tolist()
 
     def _range_left(self, joint: int, fraction: float) -> tuple[float, float]:
         """Return a joint's limits, rad, with a fraction of its range left about the default."""
@@ -147,6 +196,9 @@ class Actuator:
         kp = command.kp.tolist() if command.mode is Mode.POSITION else zero
         kd = zero if command.mode is Mode.OFF else command.kd.tolist()
         target = command.position.tolist() if command.mode is Mode.POSITION else zero
+        if self._share is not None:
+            kp = [share * gain for share, gain in zip(self._share, kp, strict=True)]
+            kd = [share * gain for share, gain in zip(self._share, kd, strict=True)]
         for joint in self._reversed:
             target[joint] = 2.0 * self._default[joint] - target[joint]
         for stop in self._stops:
@@ -161,7 +213,7 @@ class Actuator:
         Args:
             states: (position rad, velocity rad/s, …) per joint.
         """
-        torques = []
+        torques, given = [], []
         for state, (target, kp, kd, limit, strength, friction) in zip(
             states, self._terms, strict=True
         ):
@@ -171,7 +223,9 @@ class Actuator:
                 torque = limit
             elif torque < -limit:
                 torque = -limit
-            torques.append(strength * torque - friction * velocity)
+            given.append(strength * torque)
+            torques.append(given[-1] - friction * velocity)
+        self.given = given
         for stop in self._stops:
             torques[stop.joint] += stop.torque(states[stop.joint][0], states[stop.joint][1])
         return torques

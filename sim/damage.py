@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from hebb_controller.errors import DamageError
-from hebb_controller.robot import RobotSpec
+from hebb_controller.robot import BODY_PARTS, RobotSpec
 
 LIMP_FRICTION = 0.15  # N·m·s/rad, the resistance of a motor without current
 
@@ -56,7 +56,7 @@ class Kind:
     """One kind of damage.
 
     Attributes:
-        parts: parts that it may affect: ``leg``, ``joint``, or any of ``PARTS``.
+        parts: parts that it may affect: ``leg``, ``joint``, or any of ``BODY_PARTS``.
         amount: the number that it takes; None for kinds that take none.
     """
 
@@ -67,9 +67,6 @@ class Kind:
 def _fraction(meaning: str, example: str) -> Amount:
     return Amount(meaning, 0.0, 1.0, example, open_end=True)
 
-
-PARTS = ("motors", "sensors", "imu", "trunk", "ground")
-"""Parts that every robot has besides its legs and joints; ``motors`` means all joints."""
 
 _JOINTS = ("leg", "joint", "motors")
 _SENSORS = ("leg", "joint", "imu", "sensors")
@@ -105,7 +102,7 @@ class Damage:
     """One damage or disturbance.
 
     Attributes:
-        part: a leg or a joint of the robot, or one of ``PARTS``.
+        part: a leg or a joint of the robot, or one of ``BODY_PARTS``.
         kind: a key of ``TABLE``.
         amount: the amount; 0 and unused for kinds that take none.
     """
@@ -173,7 +170,7 @@ def check_damage(damage: Damage, robot: RobotSpec) -> None:
     takes = damage.kind in TABLE and TABLE[damage.kind].amount
     make_damage(damage.part, damage.kind, damage.amount if takes else None)
     parts = TABLE[damage.kind].parts
-    if damage.part in PARTS:
+    if damage.part in BODY_PARTS:
         if damage.part not in parts:
             raise DamageError(
                 f"damage '{damage}': '{damage.kind}' cannot affect '{damage.part}', only "
@@ -198,13 +195,27 @@ def damaged_joints(damage: Damage, robot: RobotSpec) -> tuple[int, ...]:
         return robot.legs[damage.part]
     if damage.part in robot.joint_names:
         return (robot.joint_names.index(damage.part),)
-    if damage.part in PARTS:
+    if damage.part in BODY_PARTS:
         return tuple(range(robot.n_joints)) if damage.part in ("motors", "sensors") else ()
     raise DamageError(
         f"damage '{damage}': robot '{robot.name}' has no leg or joint '{damage.part}'. "
         f"Legs: {', '.join(robot.legs)}; joints: {', '.join(robot.joint_names)}; "
-        f"other parts: {', '.join(PARTS)}."
+        f"other parts: {', '.join(BODY_PARTS)}."
     )
+
+
+def as_begun(before: Sequence[Damage], damages: Sequence[Damage]) -> list[Damage]:
+    """Return damages in the order in which they began: those already in force first, in theirs.
+
+    Of equal ones, those that began first are taken to have stayed.
+    """
+    new = list(damages)
+    kept = []
+    for damage in before:
+        if damage in new:
+            new.remove(damage)
+            kept.append(damage)
+    return kept + new
 
 
 def numbered(damages: Sequence[Damage]) -> list[tuple[Damage, int]]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from hebb_controller.errors import DamageError, RobotSpecError
 from hebb_controller.robot import FloatArray
+from hebb_controller.urdf import finite_numbers
 
 _NOTHING = 0.001  # kg, and 1e-6 kg·m²: what is left of a link without shapes
 
@@ -28,11 +29,22 @@ _UNDERSTOOD: Mapping[str, frozenset[str]] = {
     "joint": frozenset({"name", "type", "pos", "axis", "range"}),
     "geom": frozenset({"name", "type", "pos", "fromto", "size", "friction", "rgba"}),
 }
+_AXIS = "0 0 1"  # of a joint that states none
 _PASSED_OVER: Mapping[str, frozenset[str]] = {
     "body": frozenset(),
     "joint": frozenset({"armature", "damping", "limited"}),
     "geom": frozenset({"conaffinity", "condim", "contype", "density", "margin"}),
 }
+_NUMBERS: Mapping[str, tuple[int, int]] = {
+    "pos": (3, 3),
+    "axis": (3, 3),
+    "range": (2, 2),
+    "fromto": (6, 6),
+    "size": (1, 3),
+    "friction": (1, 3),
+    "rgba": (4, 4),
+}
+"""Attribute -> the least and greatest count of its numbers."""
 
 
 class _Shape(NamedTuple):
@@ -74,18 +86,23 @@ def urdf_from_mjcf(path: Path, *, density: float, shortened: Mapping[str, float]
         shortened: name of the joint that moves the link -> fraction of its length left.
 
     Raises:
-        RobotSpecError: the file contains something unsupported.
+        RobotSpecError: the file is unreadable, or contains something unsupported.
         DamageError: the file has no such joint.
     """
     try:
         root = ET.parse(path).getroot()  # noqa: S314 - the simulator's own model
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise RobotSpecError(f"{path.name}: not readable as XML: {error}.") from error
     compiler = root.find("compiler")
     unit = 1.0 if compiler is not None and compiler.get("angle") == "radian" else math.pi / 180.0
     trunks = root.findall("worldbody/body")
     if len(trunks) != 1:
         raise RobotSpecError(f"{path.name}: has {len(trunks)} bodies in the world, not one.")
+    if trunks[0].find("joint") is not None:
+        raise RobotSpecError(
+            f"{path.name}: body '{trunks[0].get('name', '')}' in the world has a joint. Remove it: "
+            f"the trunk is free."
+        )
     for element in trunks[0].iter():
         _complete(element, root.find(f"default/{element.tag}"), path)
     bodies = {j.get("name"): body for body in trunks[0].iter("body") for j in body.findall("joint")}
@@ -112,15 +129,26 @@ def _complete(element: ET.Element, default: ET.Element | None, path: Path) -> No
         if key not in _UNDERSTOOD[tag] | _PASSED_OVER[tag]:
             known = ", ".join(sorted(_UNDERSTOOD[tag]))
             raise RobotSpecError(f"{where}: '{key}' is not supported, only {known}.")
+    for key, (least, most) in _NUMBERS.items():
+        if key in element.attrib:
+            finite_numbers(element.attrib[key], least, f"{where}: {key}", most=most)
     if tag == "joint" and (element.get("type", "hinge") != "hinge" or not element.get("range")):
         raise RobotSpecError(f"{where}: only hinges with a range are supported.")
     if tag == "joint" and _vector(element.get("pos")).any():
         raise RobotSpecError(f"{where}: must sit at the origin of its body.")
+    if tag == "joint" and not np.linalg.norm(_vector(element.get("axis", _AXIS))):
+        raise RobotSpecError(f"{where}: axis: has no direction.")
+    if tag == "joint" and not np.less(*_vector(element.get("range"))):
+        raise RobotSpecError(f"{where}: range: the first end must be below the second.")
     form = element.get("type", "sphere"), bool(element.get("fromto")), bool(element.get("size"))
     if tag == "geom" and form not in {("sphere", False, True), ("capsule", True, True)}:
         raise RobotSpecError(
             f"{where}: only spheres with 'size', and capsules with 'size' and 'fromto'."
         )
+    if tag == "geom" and not _first(element, "size") > 0.0:
+        raise RobotSpecError(f"{where}: size: the radius must be above 0.")
+    if tag == "geom" and _first(element, "friction") < 0.0:
+        raise RobotSpecError(f"{where}: friction: must not be below 0.")
     if tag == "body" and len(element.findall("joint")) > 1:
         raise RobotSpecError(f"{where}: has more than one joint.")
 
@@ -129,7 +157,7 @@ def _shorten(body: ET.Element, fraction: float) -> None:
     for part in (*body.findall("geom"), *body.findall("body")):
         for key in ("pos", "fromto"):
             if part.get(key):
-                part.set(key, _text(fraction * np.array(part.get(key, "").split(), dtype=float)))
+                part.set(key, _text(fraction * _vector(part.get(key))))
     if fraction == 0.0:
         fixed = [child for child in body.findall("body") if child.find("joint") is None]
         for gone in (body, *fixed):
@@ -151,7 +179,7 @@ def _add_link(robot: ET.Element, body: ET.Element, *, density: float, unit: floa
     for child, origin in moving:
         hinge = child.find("joint")
         assert hinge is not None  # noqa: S101 - moving bodies have one
-        axis = _vector(hinge.get("axis", "0 0 1"))
+        axis = _vector(hinge.get("axis", _AXIS))
         low, high = (unit * float(word) for word in hinge.get("range", "").split())
         joint = ET.SubElement(robot, "joint", name=hinge.get("name", ""), type="revolute")
         ET.SubElement(joint, "parent", link=name)
@@ -182,10 +210,15 @@ def _merged(
 
 def _shape(geom: ET.Element, at: FloatArray) -> _Shape:
     place = geom.get("fromto") or 2 * f"{geom.get('pos', '0 0 0')} "
-    ends = np.array(place.split(), dtype=float).reshape(2, 3) + at
+    ends = _vector(place).reshape(2, 3) + at
     friction = geom.get("friction", "1").split()[0]
-    radius = float(geom.get("size", "").split()[0])
+    radius = _first(geom, "size")
     return _Shape(ends[0], ends[1], radius, friction, geom.get("rgba", "0.5 0.5 0.5 1"))
+
+
+def _first(element: ET.Element, key: str) -> float:
+    """Return the first number of an attribute, 0 if it is absent."""
+    return float(_vector(element.get(key, "0"))[0])
 
 
 def _add_inertia(link: ET.Element, shapes: list[_Shape], density: float) -> None:

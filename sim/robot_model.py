@@ -10,18 +10,19 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pybullet
 import pybullet_data
 
 from hebb_controller.errors import RobotSpecError
-from hebb_controller.robot import RobotSpec
+from hebb_controller.robot import FloatArray, RobotSpec
 
 from .mjcf import urdf_from_mjcf
 from .urdf_model import urdf_to_load
 
 # Where only the motor's rotor is left of a link, its inertia counts this many times: once is too
 # little for mini_cheetah, whose thigh and rotor would shake each other at 200 Hz (see
-# actuator.stop_share).
+# actuator.bound_used).
 NOTHING_LEFT = 2.0
 
 
@@ -73,21 +74,34 @@ def load_model(
         )
     joints = [by_name[name] for name in robot.joint_names]
     pybullet.changeDynamics(body, -1, linearDamping=0.0, angularDamping=0.0, physicsClientId=client)
-    for name, joint, rotor in zip(
-        robot.joint_names, joints, robot.rotor_inertia.tolist(), strict=True
-    ):
-        inertia = NOTHING_LEFT * rotor if shortened.get(name) == 0.0 else rotor
-        own = pybullet.getDynamicsInfo(body, joint, physicsClientId=client)[2]
+    for joint, rotor in zip(joints, rotor_inertia(robot, shortened).tolist(), strict=True):
+        add_inertia(client, body, joint, rotor)
         pybullet.changeDynamics(
             body,
             joint,
-            localInertiaDiagonal=[value + inertia for value in own],
             linearDamping=0.0,
             angularDamping=0.0,
             jointDamping=0.0,
             physicsClientId=client,
         )
     return body, joints
+
+
+def rotor_inertia(robot: RobotSpec, shortened: Mapping[str, float]) -> FloatArray:
+    """Return the inertia that :func:`load_model` adds to the link of each joint, (n,) kg·m²."""
+    gone = [shortened.get(name) == 0.0 for name in robot.joint_names]
+    return np.where(gone, NOTHING_LEFT, 1.0) * robot.rotor_inertia
+
+
+def add_inertia(client: int, body: int, link: int, inertia: float) -> None:
+    """Add inertia to a link about all its axes, kg·m²."""
+    own = pybullet.getDynamicsInfo(body, link, physicsClientId=client)[2]
+    pybullet.changeDynamics(
+        body,
+        link,
+        localInertiaDiagonal=[value + inertia for value in own],
+        physicsClientId=client,
+    )
 
 
 @contextlib.contextmanager

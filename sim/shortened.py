@@ -20,7 +20,7 @@ def shorten(root: ET.Element, fractions: Mapping[str, float], *, where: str) -> 
     """Shorten links of a URDF in place.
 
     Args:
-        root: the <robot> element.
+        root: the <robot> element, its numbers checked.
         fractions: name of the joint that moves the link -> fraction of its length left.
         where: name of the file, for error messages.
 
@@ -93,7 +93,8 @@ def _scale_shape(part: ET.Element, axis: int, fraction: float) -> None:
     if shape.tag == "box":
         _scale(shape, "size", along, fraction)
     elif shape.tag == "mesh":
-        shape.set("scale", shape.get("scale", "1 1 1"))
+        scale = shape.get("scale", "1").split()
+        shape.set("scale", " ".join(scale * 3 if len(scale) == 1 else scale))
         _scale(shape, "scale", along, fraction)
     elif shape.tag in ("cylinder", "capsule") and along == 2:
         shape.set("length", repr(fraction * float(shape.get("length", "0"))))

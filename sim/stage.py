@@ -7,7 +7,6 @@ episode into the next. (Rebuilding for each episode would take 8 ms and leak 0.3
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,10 @@ import pybullet
 import pybullet_data
 
 from hebb_controller.robot import FloatArray, RobotSpec
+from hebb_controller.rotation import IDENTITY, Quaternion, Vector, inverse, multiply, quaternion
 
-from .robot_model import load_model
+from .actuator import bound_used
+from .robot_model import add_inertia, load_model, rotor_inertia
 from .surroundings import Surroundings
 
 PENETRATION = 0.002  # m, depth to which feet on the ground sink in anyway
@@ -29,11 +30,16 @@ GROUND_STEP = 50.0  # m, the grid on which it moves
 LOCKED_SOLVER_ITERATIONS = 50  # with 5, a locked joint yields by 0.06 rad; with 50, by 0.001
 LOCK_FORCE = 500.0  # N·m, holds a locked joint
 FOLD_SPEED = 3.0  # rad/s, at which a leg moves to its folded pose
+ROTOR_MULTIPLES = (1, 2, 4, 8, 16)  # of a shortened link's rotor inertia; the least that is stable
 
 
 @dataclass(frozen=True)
 class RobotState:
-    """State of the base in the ground frame (orientation xyzw), and of the joints in spec order."""
+    """State of the base in the ground frame, and of the joints in spec order.
+
+    Position and linear velocity are those of the trunk's centre of mass; the orientation, xyzw, is that
+    of its link frame.
+    """
 
     position: Sequence[float]
     orientation: Sequence[float]
@@ -59,6 +65,8 @@ class Stage:
         joints: PyBullet's indices of the joints, in spec order.
         folded: the folded pose, (n,) rad: the default pose, but with each leg's last joint at the
             end of its range that lifts the foot higher.
+        mobility: inverse of the inertia that the joints move in the default pose, (n, n) 1/(kg·m²);
+            the trunk is free, without a payload, and the rotors are included.
     """
 
     def __init__(
@@ -85,6 +93,9 @@ class Stage:
         self._ground = pybullet.loadURDF(plane, physicsClientId=client)
         self.body, self.joints = load_model(robot, client, visual=visual, shortened=shortened)
         self._trunk = pybullet.getDynamicsInfo(self.body, -1, physicsClientId=client)
+        # From the trunk's frame of inertia to its link frame; None, which keeps every bit, if equal.
+        turn = quaternion(self._trunk[4])
+        self._turn = None if turn == IDENTITY else turn
         self._middle = (0.0, 0.0)  # of the ground, m
         self._friction = pybullet.getDynamicsInfo(self._ground, -1, physicsClientId=client)[1]
         # A foot shortened to nothing has Bullet's default friction, not that of its model.
@@ -94,6 +105,7 @@ class Stage:
             self.body, left[0] if left else -1, physicsClientId=client
         )[1]
         self.folded = self._find_folded(robot)
+        self.mobility = self._make_stable(robot, tick_period / self.substeps)
         self._surroundings = Surroundings()
         self._held: dict[int, bool] = {}
         self._built = pybullet.saveState(physicsClientId=client)
@@ -116,12 +128,8 @@ class Stage:
         self._move_ground((0.0, 0.0))
         pybullet.restoreState(self._built, physicsClientId=client)
 
-    @functools.cached_property
-    def mobility(self) -> FloatArray:
-        """Inverse of the inertia that the joints move in the default pose, (n, n) 1/(kg·m²).
-
-        The trunk is free, and the rotors are included.
-        """
+    def _mobility(self, added: FloatArray) -> FloatArray:
+        """Return the mobility with (n,) kg·m² added to the links as loaded, about all their axes."""
         client, body = self.client, self.body
         moving = [
             j
@@ -129,15 +137,34 @@ class Stage:
             if pybullet.getJointInfo(body, j, physicsClientId=client)[2] != pybullet.JOINT_FIXED
         ]
         angles = dict(zip(self.joints, self._default, strict=True))
-        inertia = pybullet.calculateMassMatrix(
-            body, [angles.get(joint, 0.0) for joint in moving], physicsClientId=client
-        )
-        inverse = np.linalg.inv(inertia)
+        pose = [angles.get(joint, 0.0) for joint in moving]
+        still = [0.0] * len(moving)
+        inertia = np.array(pybullet.calculateMassMatrix(body, pose, physicsClientId=client))
+        for joint in np.flatnonzero(added):
+            _, turning = pybullet.calculateJacobian(
+                body, self.joints[joint], [0.0] * 3, pose, still, still, physicsClientId=client
+            )
+            inertia += added[joint] * np.transpose(turning) @ turning
         rows = [
             moving.index(joint) - len(moving) for joint in self.joints
         ]  # the trunk's rows come first
-        found: FloatArray = inverse[np.ix_(rows, rows)]
+        found: FloatArray = np.linalg.inv(inertia)[np.ix_(rows, rows)]
         return found
+
+    def _make_stable(self, robot: RobotSpec, step: float) -> FloatArray:
+        """Multiply the rotor inertia of shortened links if the gains would shake; return the mobility."""
+        short = [name in self.shortened for name in robot.joint_names]
+        rotors = np.where(short, rotor_inertia(robot, self.shortened), 0.0)
+        choices = [(multiple - 1) * rotors for multiple in ROTOR_MULTIPLES]
+        stable = (
+            added
+            for added in choices
+            if bound_used(robot.kp, robot.kd, self._mobility(added), step) < 1.0
+        )
+        added = next(stable, choices[0])
+        for joint in np.flatnonzero(added):
+            add_inertia(self.client, self.body, self.joints[joint], added[joint])
+        return self._mobility(added)  # PyBullet's mass matrix stays as it was at its first call
 
     def keep_ground_under(self, position: Sequence[float]) -> None:
         """Keep ground under a robot at a position, m: the plane ends 100 m from its middle."""
@@ -157,9 +184,7 @@ class Stage:
     def place(self, state: RobotState) -> None:
         """Put the robot into a state, healthy and with motors released; clear the stage first."""
         client, body = self.client, self.body
-        pybullet.resetBasePositionAndOrientation(
-            body, state.position, state.orientation, physicsClientId=client
-        )
+        self.place_base(state.position, state.orientation)
         pybullet.resetBaseVelocity(
             body, state.linear_velocity, state.angular_velocity, physicsClientId=client
         )
@@ -171,10 +196,30 @@ class Stage:
         self.hold(frozenset(), frozenset())
         self._release(range(len(self.joints)))
 
+    def base(self) -> tuple[Vector, Quaternion]:
+        """Return the position of the trunk's centre of mass, m, and the orientation of its link, xyzw.
+
+        PyBullet gives the orientation of the principal axes of inertia.
+        """
+        position, orientation = pybullet.getBasePositionAndOrientation(
+            self.body, physicsClientId=self.client
+        )
+        if self._turn is not None:
+            orientation = multiply(orientation, inverse(self._turn))
+        return position, orientation
+
+    def place_base(self, position: Sequence[float], orientation: Sequence[float]) -> None:
+        """Put the trunk, at rest, where :meth:`base` will say it is."""
+        if self._turn is not None:
+            orientation = multiply(quaternion(orientation), self._turn)
+        pybullet.resetBasePositionAndOrientation(
+            self.body, position, orientation, physicsClientId=self.client
+        )
+
     def state(self) -> RobotState:
         """Return the state of the base and the joints."""
         client, body = self.client, self.body
-        position, orientation = pybullet.getBasePositionAndOrientation(body, physicsClientId=client)
+        position, orientation = self.base()
         linear, angular = pybullet.getBaseVelocity(body, physicsClientId=client)
         joints = pybullet.getJointStates(body, self.joints, physicsClientId=client)
         return RobotState(

@@ -1,7 +1,8 @@
 """Repairs a robot's URDF before loading: PyBullet silently misreads some files.
 
-It gives 1 kg to every link that states no mass, such as an imu or camera frame, and it rejects a
-whole file over a mesh that only a camera would see. A file that needs no repair is loaded as it is.
+It gives 1 kg to every link that states no mass, such as an imu or camera frame, it rejects a whole
+file over a mesh that only a camera would see, it takes a malformed number for 0, and it crashes if
+joints do not form a tree. A file that needs no repair is loaded as it is.
 """
 
 from __future__ import annotations
@@ -11,11 +12,22 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from hebb_controller.errors import RobotSpecError
+from hebb_controller.urdf import finite_numbers, joints_of
 
 from .shortened import child, fixed_to, make_weightless, shorten
 
 _MESH_FORMATS = (".dae", ".stl", ".obj", ".cdf", ".vtk")  # that PyBullet reads
 _SCHEMES = ("package://", "model://")
+
+_NUMBERS: Mapping[str, Mapping[str, int]] = {
+    "origin": {"xyz": 3, "rpy": 3},
+    "mass": {"value": 1},
+    "box": {"size": 3},
+    "cylinder": {"length": 1},
+    "capsule": {"length": 1},
+    "mesh": {"scale": 3},
+}
+"""Element of a link -> its attributes that place or scale the link, and how many numbers each has."""
 
 
 def urdf_to_load(path: Path, *, visual: bool, shortened: Mapping[str, float]) -> str | None:
@@ -27,7 +39,8 @@ def urdf_to_load(path: Path, *, visual: bool, shortened: Mapping[str, float]) ->
         shortened: name of the joint that moves the link -> fraction of its length left.
 
     Raises:
-        RobotSpecError: the file is not a URDF, a body has no mass, or a mesh is not found.
+        RobotSpecError: the file is not a URDF, its joints do not form a tree, one is planar, a number
+            is malformed, a body has no mass or one below 0, or a mesh is not found.
         DamageError: the file lacks a joint of ``shortened``.
     """
     try:
@@ -39,6 +52,10 @@ def urdf_to_load(path: Path, *, visual: bool, shortened: Mapping[str, float]) ->
             f"{path} cannot be read as a URDF: its root is <{root.tag}>, not <robot>. "
             f"If it is an MJCF model, give it as 'mjcf' instead of 'urdf'."
         )
+    planar = [joint.name for joint in joints_of(root, path) if joint.kind == "planar"]
+    if planar:  # PyBullet cannot compute the inertia of such a robot's joints
+        raise RobotSpecError(f"{path}: planar joints are not supported: {', '.join(planar)}.")
+    _check_numbers(root, path)
     massless = _links_without_mass(root, path)
     for link in massless:
         make_weightless(link)
@@ -63,6 +80,25 @@ def urdf_to_load(path: Path, *, visual: bool, shortened: Mapping[str, float]) ->
     shorten(root, shortened, where=path.name)
     ET.indent(root)  # Bullet fails on a line of many thousand characters
     return ET.tostring(root, encoding="unicode")
+
+
+def _check_numbers(root: ET.Element, path: Path) -> None:
+    """Check the numbers that place and scale links.
+
+    Raises:
+        RobotSpecError: one is malformed, or a mass is below 0.
+    """
+    for link in root.findall("link"):
+        for element in link.iter():
+            for key, count in _NUMBERS.get(element.tag, {}).items():
+                if key in element.attrib:
+                    text = element.attrib[key]
+                    where = f"{path}: link '{link.get('name')}': {key} of <{element.tag}>"
+                    # PyBullet takes one number for the scale of all axes.
+                    one = element.tag == "mesh" and len(text.split()) == 1
+                    numbers = finite_numbers(text, 1 if one else count, where)
+                    if element.tag == "mass" and numbers[0] < 0.0:
+                        raise RobotSpecError(f"{where} must not be below 0, found '{text}'.")
 
 
 def _links_without_mass(root: ET.Element, path: Path) -> list[ET.Element]:

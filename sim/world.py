@@ -20,8 +20,8 @@ from hebb_controller.robot import FloatArray, RobotSpec
 from hebb_controller.rotation import Vector, inverse, rotate, yaw
 from hebb_controller.signals import Command, SensorReading
 
-from .actuator import Actuator, stop_share
-from .damage import Damage, check_damage, damaged_joints, numbered
+from .actuator import Actuator
+from .damage import Damage, as_begun, check_damage, damaged_joints, numbered
 from .sensors import Sensors
 from .stage import RobotState, Stage
 from .surroundings import surroundings
@@ -33,7 +33,7 @@ POSE_NOISE = 0.1  # rad, how far from the default pose a joint may start
 
 @dataclass(frozen=True)
 class BaseState:
-    """True position and velocity of the trunk, which no sensor reports.
+    """True position and velocity of the trunk's centre of mass, which no sensor reports.
 
     Attributes:
         position: (3,) m, world frame.
@@ -138,11 +138,15 @@ class World:
         """
         for damage in damages:
             check_damage(damage, self.robot)
+        damages = as_begun(self._damages, damages)
         self._stand_on(self._stage_for(damages))
         heading = yaw(self.truth.orientation)
         self._headings = {one: self._headings.get(one, heading) for one in numbered(damages)}
         self._damages = tuple(damages)
-        self._actuator.damage(damages, stop_share=self._stop_share(damages))
+        self._actuator.damage(damages)
+        if self._actuator.stiffer:
+            step = self.tick_period / self._stage.substeps
+            self._actuator.soften(self._stage.mobility, step)
         locked = self._actuator.locked
         self._driven = [i for i in range(self.robot.n_joints) if i not in locked]
         self._stage.hold(locked, self._actuator.folding)
@@ -159,7 +163,6 @@ class World:
         driven = self._driven
         some_locked = len(driven) < len(joints)
         states = self._states
-        torques: list[float] = []
         for substep in range(self._stage.substeps):
             if self._push is not None:
                 self._apply_push(self._push)
@@ -180,9 +183,8 @@ class World:
             start = time.perf_counter()
             pybullet.stepSimulation(physicsClientId=client)
             self.physics_seconds += time.perf_counter() - start
-        self._power = sum(
-            [abs(torque * state[1]) for torque, state in zip(torques, states, strict=True)]
-        )
+        given = actuator.given
+        self._power = sum([abs(given[i] * states[i][1]) for i in driven])
         self._tick += 1
         reading = self.sense()
         self._stage.keep_ground_under(self._position)
@@ -190,9 +192,11 @@ class World:
 
     @property
     def power(self) -> float:
-        """Sum of |torque · velocity| over the joints in the last substep, W.
+        """Sum of |torque · velocity| over the motors in the last substep, W.
 
-        The mean over the tick is higher.
+        What moves or holds a joint besides its motor is not counted: the friction of a limp joint,
+        the stops of a narrowed one, and what holds a locked or folded one. The mean over the tick
+        is higher.
         """
         return self._power
 
@@ -206,13 +210,11 @@ class World:
         """Put the robot into a recorded state, for the camera, without simulating.
 
         Args:
-            position: (3,) base position, m.
-            orientation: (4,) base orientation, xyzw.
+            position: (3,) of the trunk's centre of mass, m.
+            orientation: (4,) of the trunk, xyzw.
             joints: (n,) joint positions in spec order, rad.
         """
-        pybullet.resetBasePositionAndOrientation(
-            self._body, position, orientation, physicsClientId=self._client
-        )
+        self._stage.place_base(position, orientation)
         for joint, angle in zip(self._joints, joints, strict=True):
             pybullet.resetJointState(self._body, joint, angle, physicsClientId=self._client)
         self.truth = self._look()
@@ -246,9 +248,7 @@ class World:
         client, body = self._client, self._body
         states = pybullet.getJointStates(body, self._joints, physicsClientId=client)
         self._states = states
-        self._position, orientation = pybullet.getBasePositionAndOrientation(
-            body, physicsClientId=client
-        )
+        self._position, orientation = self._stage.base()
         self._velocity, angular = pybullet.getBaseVelocity(body, physicsClientId=client)
         stamp = self._tick * self.tick_period
         return SensorReading(
@@ -300,11 +300,6 @@ class World:
                 self._shortened.pop(old).close()
         self._shortened[key] = stage  # most recently used last
         return stage
-
-    def _stop_share(self, damages: Sequence[Damage]) -> float:
-        if all(damage.kind != "narrowed" for damage in damages):
-            return 1.0
-        return stop_share(self.robot, self._stage.mobility, self.tick_period / self._stage.substeps)
 
     def _apply_push(self, force: Sequence[float]) -> None:
         position, _ = pybullet.getBasePositionAndOrientation(

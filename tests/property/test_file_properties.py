@@ -13,10 +13,10 @@ from toys import toy_document, toy_rule, update_spec
 from hebb_controller.errors import DamageError, HebbError, RobotSpecError
 from hebb_controller.network import InitialSpec
 from hebb_controller.plasticity import NORMALISATIONS, RULE_KINDS
-from hebb_controller.robot import load_robot, parse_robot
+from hebb_controller.robot import BODY_PARTS, load_robot, parse_robot
 from hebb_controller.rule_file import load_rule, save_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
-from hebb_sim.damage import PARTS, TABLE, Damage, describe, parse_damages
+from hebb_sim.damage import TABLE, Damage, describe, parse_damages
 
 KEPT = rule_bytes(toy_rule())
 A1 = load_robot("a1")
@@ -218,5 +218,5 @@ def test_no_text_breaks_the_reader_of_damages(text):
         return
     for damage in found:
         amount = TABLE[damage.kind].amount
-        assert damage.part in {*A1.legs, *A1.joint_names, *PARTS}
+        assert damage.part in {*A1.legs, *A1.joint_names, *BODY_PARTS}
         assert damage.amount == 0 if amount is None else damage.amount in amount

@@ -1,4 +1,4 @@
-"""Unsupported MJCF is refused."""
+"""Unsupported and malformed MJCF is refused."""
 
 import math
 from xml.etree import ElementTree as ET
@@ -38,6 +38,21 @@ def test_axes_become_unit_vectors_and_degrees_radians(tmp_path):
         ("<geom type", "<site/><geom type", "<site> is not supported"),
         ("<joint", '<joint name="a" range="0 1"/><joint', "has more than one joint"),
         ("</worldbody>", '<body name="b"/></worldbody>', "has 2 bodies in the world"),
+        ('<geom type="sphere"', '<joint name="a" range="0 1"/><geom type="sphere"', "has a joint"),
+        ('pos="0.1 0 0"', 'pos="0.1 x 0"', "body 'leg': pos: expected 3 finite numbers"),
+        ('pos="0.1 0 0"', 'pos="0.1 0"', "body 'leg': pos: expected 3 finite numbers"),
+        ('pos="0.1 0 0"', 'pos=""', "body 'leg': pos: expected 3 finite numbers"),
+        ('axis="0 2 0"', 'axis="0 0 0"', "joint 'hip': axis: has no direction"),
+        ('axis="0 2 0"', 'axis="0 inf 0"', "joint 'hip': axis: expected 3 finite numbers"),
+        ('range="-10 10"', 'range="40"', "joint 'hip': range: expected 2 finite numbers"),
+        ('range="-10 10"', 'range="10 -10"', "joint 'hip': range: the first end must be below"),
+        ("0 0 0 0 0 -0.2", "0 0 0 0 0", "geom '': fromto: expected 6 finite numbers"),
+        ('size="0.1"', 'size="big"', "geom '': size: expected 1 to 3 finite numbers"),
+        ('size="0.1"', 'size="nan"', "geom '': size: expected 1 to 3 finite numbers"),
+        ('size="0.1"', 'size="-1"', "geom '': size: the radius must be above 0"),
+        ('density="5"', 'friction=" "', "geom '': friction: expected 1 to 3 finite numbers"),
+        ('density="5"', 'friction="-1"', "geom '': friction: must not be below 0"),
+        ('density="5"', 'rgba="red"', "geom '': rgba: expected 4 finite numbers"),
     ],
 )
 def test_what_is_not_understood_is_refused_by_name(tmp_path, old, new, words):
@@ -47,9 +62,10 @@ def test_what_is_not_understood_is_refused_by_name(tmp_path, old, new, words):
     assert str(caught.value).startswith("toy.xml: ")
 
 
-def test_what_is_no_xml_is_refused(tmp_path):
+@pytest.mark.parametrize("text", [MODEL[:-9], '<?xml version="1.0" encoding="none"?>' + MODEL])
+def test_what_is_no_xml_is_refused(tmp_path, text):
     with pytest.raises(RobotSpecError, match=r"toy\.xml: not readable as XML"):
-        read(tmp_path, MODEL[:-9])
+        read(tmp_path, text)
 
 
 def test_shortening_a_link_that_is_not_there_is_refused(tmp_path):

@@ -16,9 +16,9 @@ from swinging import bits, command, put, wiggle
 from hebb_controller.errors import RobotSpecError
 from hebb_controller.node.processes import own_domain, ros_environment
 from hebb_controller.observation import CHANNELS, Channel, Observer
-from hebb_controller.robot import available_robots, load_robot
+from hebb_controller.robot import BODY_PARTS, available_robots, load_robot
 from hebb_controller.safety import Safety
-from hebb_sim.damage import PARTS, TABLE, parse_damages
+from hebb_sim.damage import TABLE, parse_damages
 from hebb_sim.scenario import available_scenarios, load_scenario
 from hebb_sim.world import World
 
@@ -218,7 +218,7 @@ def dynamics(world):
 @pytest.mark.parametrize("kind", TABLE)
 def test_every_damage_acts_and_is_taken_back(robot, world, kind):
     takes = TABLE[kind].amount
-    parts = [part for part in TABLE[kind].parts if part in PARTS]
+    parts = [part for part in TABLE[kind].parts if part in BODY_PARTS]
     parts += [next(iter(robot.legs))] if "leg" in TABLE[kind].parts else []
     parts += [robot.joint_names[-1]] if "joint" in TABLE[kind].parts else []
     for part in parts:

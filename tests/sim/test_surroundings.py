@@ -42,6 +42,19 @@ def test_a_payload_is_a_point_at_the_middle_of_the_trunk(world, command):
     assert trunk()[2:] == own[2:]  # inertia and where it is
 
 
+def test_of_several_frictions_the_one_that_began_last_applies_however_they_are_listed(world):
+    def friction(text):
+        damage(world, text)
+        return pybullet.getDynamicsInfo(0, -1, physicsClientId=world._client)[1]
+
+    world.reset(np.random.default_rng(0))
+    little, much = friction("ground:friction:0.2"), friction("ground:friction:0.9")
+    assert little < much
+    assert friction("ground:friction:0.2,ground:friction:0.9") == little
+    assert friction("ground:friction:0.2") == little
+    assert friction("ground:friction:0.9,ground:friction:0.2") == much
+
+
 @pytest.mark.parametrize(("text", "side"), [("trunk:push:50", 0.5), ("trunk:pull:50", 0.0)])
 def test_a_push_gives_its_impulse_to_the_left_and_a_pull_forwards(world, command, text, side):
     in_the_air(world)

@@ -126,3 +126,58 @@ def test_meshes_are_looked_for_in_every_directory_above(tmp_path, scheme):
     )
     text = urdf_to_load(path, visual=False, shortened={})
     assert f'filename="{tmp_path}/dog/hat.STL"' in text
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (("a", "c"), ("b", "c"), "not a tree: a joint name or child link is repeated"),
+        (("a", "b"), ("b", "a"), "link 'b' is its own ancestor"),
+    ],
+)
+def test_what_is_no_tree_is_refused_before_the_simulator_loads_it(tmp_path, first, second, words):
+    links = "".join(link(name, INERTIAL) for name in "abc")
+    joints = joint("revolute", *first) + joint("revolute", *second).replace("to_c", "also_to_c")
+    path = tmp_path / "toy.urdf"
+    path.write_text(f"<robot name='toy'>{links}{joints}</robot>", encoding="utf-8")
+    with pytest.raises(RobotSpecError, match=f"toy.urdf: {words}"):
+        urdf_to_load(path, visual=False, shortened={})
+
+
+@pytest.mark.parametrize(
+    ("inside", "words"),
+    [
+        (INERTIAL.replace('value="1"', 'value="x"'), "value of <mass>: expected 1 finite"),
+        (INERTIAL.replace('value="1"', 'value="-1"'), "value of <mass> must not be below 0"),
+        ('<inertial><origin xyz="0.006 0"/></inertial>', "xyz of <origin>: expected 3 finite"),
+        ('<collision><origin rpy="0 nan 0"/></collision>', "rpy of <origin>: expected 3 finite"),
+        ('<visual><geometry><box size="1 1"/></geometry></visual>', "size of <box>: expected 3"),
+    ],
+)
+def test_a_malformed_number_is_refused_by_name(tmp_path, inside, words):
+    path = tmp_path / "toy.urdf"
+    path.write_text(f"<robot name='toy'>{link('hat', inside)}</robot>", encoding="utf-8")
+    with pytest.raises(RobotSpecError, match=f"toy.urdf: link 'hat': {words}") as caught:
+        urdf_to_load(path, visual=False, shortened={})
+    assert "\n" not in str(caught.value)
+
+
+def test_planar_joints_are_refused_by_name(a1_and):
+    with pytest.raises(RobotSpecError, match=r"dog\.urdf: planar joints are .*: to_tray\."):
+        World(a1_and(link("tray", INERTIAL), joint("planar", "trunk", "tray")))
+
+
+def test_a_mesh_with_one_scale_for_all_axes_can_be_shortened(tmp_path):
+    (tmp_path / "bone.stl").touch()
+    bone = (
+        '<collision><origin xyz="0 0 -0.1"/>'
+        '<geometry><mesh filename="bone.stl" scale="0.001"/></geometry></collision>'
+    )
+    trunk, leg = link("trunk", INERTIAL), link("leg", INERTIAL + bone)
+    path = tmp_path / "toy.urdf"
+    path.write_text(
+        f"<robot name='toy'>{trunk}{leg}{joint('revolute', 'trunk', 'leg')}</robot>",
+        encoding="utf-8",
+    )
+    text = urdf_to_load(path, visual=False, shortened={"to_leg": 0.5})
+    assert 'scale="0.001 0.001 0.0005"' in text

@@ -208,6 +208,35 @@ def test_off_gives_no_torque_whatever_the_targets(world, command, a1):
     assert runs[0] == runs[1]
 
 
+@pytest.mark.parametrize("text", ["motors:limp", "motors:folded", "motors:locked", "motors:weak:0"])
+def test_motors_that_give_nothing_need_no_power_however_the_joints_move(
+    world, command, wiggle, a1, text
+):
+    world.reset(np.random.default_rng(0))
+    for tick in range(10):
+        world.step(command(wiggle(tick)))
+    world.damage(parse_damages(text, a1))
+    fastest = 0.0
+    for tick in range(10, 20):
+        reading = world.step(command(wiggle(tick)))
+        fastest = max(fastest, np.abs(reading.joint_velocity).max())
+        assert world.power == 0.0
+    assert fastest > 0.1
+
+
+def test_stops_need_no_power(world, command, a1):
+    bent = a1.default + np.tile([0.0, 0.3, 0.0], 4)
+    world.reset(np.random.default_rng(0))
+    for _ in range(25):
+        world.step(command(bent))
+    world.damage(parse_damages("motors:narrowed:0", a1))
+    before = world.truth.joint_position
+    for _ in range(10):
+        reading = world.step(command(mode=Mode.OFF))
+        assert world.power == 0.0
+    assert np.abs(reading.joint_position - before).max() > 0.1  # they do push
+
+
 # --- damage ---
 
 

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from hebb_controller.errors import DamageError
-from hebb_controller.robot import load_robot
+from hebb_controller.robot import BODY_PARTS, load_robot
 from hebb_controller.signals import Command, Mode
 from hebb_sim.actuator import Actuator
 from hebb_sim.damage import (
     LIMP_FRICTION,
-    PARTS,
     TABLE,
     Damage,
     check_damage,
@@ -113,7 +112,7 @@ def test_the_example_of_every_kind_works(a1, kind):
 def test_every_kind_has_a_part_that_there_is():
     for kind in TABLE.values():
         assert kind.parts
-        assert set(kind.parts) <= {"leg", "joint", *PARTS}
+        assert set(kind.parts) <= {"leg", "joint", *BODY_PARTS}
 
 
 @pytest.mark.parametrize(
