@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from .plain_yaml import PlainLoader
 from .rotation import IDENTITY, Quaternion, from_rpy
 from .share import share_dir
 from .spec_completeness import JOINT_FIELDS, PARTS, joint_defaults, missing_fields
+from .spec_fields import MAX_NAME, as_mapping, as_name, as_number, as_positive, check_known, needed
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -32,13 +32,12 @@ SAFE_ACTIONS = ("damp", "hold")
 BODY_PARTS = ("motors", "sensors", "imu", "trunk", "ground")
 """What may be damaged besides legs and joints; ``motors`` means all joints."""
 VELOCITY_SOURCES = ("measured", "estimated")
+INERTIALS = ("stated", "pybullet")
 
 _SIGNED = ("lower", "upper", "default")
 
 # What PyYAML lets escape when a value does not fit its tag, e.g. `!!int x` or the date 2001-99-99.
 _YAML_VALUE_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-_MAX_NUMBER = 1e9
-_MAX_NAME = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,8 @@ class SimulationSpec:
             simulators disagree about that; None for a URDF, which states its masses.
         solver_iterations: contact solver iterations per physics step, 5 unless the YAML says otherwise;
             with too few, a robot with heavy legs creeps while it stands.
+        inertials: what the links weigh and how hard they are to turn: ``stated``, as the model says, or
+            ``pybullet``, as PyBullet takes it to be (docs/robots.md).
     """
 
     model: str
@@ -77,6 +78,7 @@ class SimulationSpec:
     fall_height: float
     density: float | None = None
     solver_iterations: int = 5
+    inertials: str = "stated"
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def load_shipped_robot(name: str) -> RobotSpec:
     """
     if name not in available_robots():
         raise RobotSpecError(
-            f"robot '{name[:_MAX_NAME]}': no spec of that name ships. "
+            f"robot '{name[:MAX_NAME]}': no spec of that name ships. "
             f"Shipped: {', '.join(available_robots())}."
         )
     return load_robot(name)
@@ -183,23 +185,23 @@ def parse_robot(document: object, *, where: str, directory: Path | None = None) 
     Raises:
         RobotSpecError: a field is missing, unknown or inconsistent; the message names it.
     """
-    top = _mapping(document, where)
+    top = as_mapping(document, where)
     known = ("name", "joint_defaults", "joints", "legs", "mirror", "imu", "joint_velocity")
-    _only(top, (*known, "safety", "simulation"), where)
+    check_known(top, (*known, "safety", "simulation"), where)
     if lacking := missing_fields(top):
         raise RobotSpecError(f"{where}: {'; '.join(lacking)}. Nothing has a default: state it.")
-    joints = _mapping(_get(top, "joints", where), f"{where}: joints")
-    defaults = _mapping(joint_defaults(top), f"{where}: joint_defaults")
-    _only(defaults, tuple(JOINT_FIELDS), f"{where}: joint_defaults")
+    joints = as_mapping(needed(top, "joints", where), f"{where}: joints")
+    defaults = as_mapping(joint_defaults(top), f"{where}: joint_defaults")
+    check_known(defaults, tuple(JOINT_FIELDS), f"{where}: joint_defaults")
     if not joints:
         raise RobotSpecError(f"{where}: joints: none are listed.")
     columns: dict[str, list[float]] = {field: [] for field in JOINT_FIELDS}
     for joint, own in joints.items():
         place = f"{where}: joint '{joint}'"
-        values = {**defaults, **_mapping(own, place)}
-        _only(values, tuple(JOINT_FIELDS), place)
+        values = {**defaults, **as_mapping(own, place)}
+        check_known(values, tuple(JOINT_FIELDS), place)
         for field, zero in JOINT_FIELDS.items():
-            number = _number(_get(values, field, place), f"{place}: {field}")
+            number = as_number(needed(values, field, place), f"{place}: {field}")
             if field not in _SIGNED and (number < 0 or (number == 0 and not zero)):
                 raise RobotSpecError(f"{place}: {field} is {number:g}; it must be positive.")
             columns[field].append(number)
@@ -208,13 +210,13 @@ def parse_robot(document: object, *, where: str, directory: Path | None = None) 
         if not columns["lower"][-1] <= columns["default"][-1] <= columns["upper"][-1]:
             raise RobotSpecError(f"{place}: default is outside lower … upper.")
     arrays = {field: _frozen(values) for field, values in columns.items()}
-    names = tuple(_name(joint, f"{where}: joints") for joint in joints)
+    names = tuple(as_name(joint, f"{where}: joints") for joint in joints)
     return RobotSpec(
-        name=_name(_get(top, "name", where), f"{where}: name"),
+        name=as_name(needed(top, "name", where), f"{where}: name"),
         joint_names=names,
-        legs=_legs(_get(top, "legs", where), names, f"{where}: legs"),
-        safety=_safety(_get(top, "safety", where), f"{where}: safety"),
-        simulation=_simulation(_get(top, "simulation", where), f"{where}: simulation", directory),
+        legs=_legs(needed(top, "legs", where), names, f"{where}: legs"),
+        safety=_safety(needed(top, "safety", where), f"{where}: safety"),
+        simulation=_simulation(needed(top, "simulation", where), f"{where}: simulation", directory),
         mirror=_mirror(top["mirror"], names, arrays, f"{where}: mirror")
         if "mirror" in top
         else None,
@@ -228,8 +230,8 @@ def parse_robot(document: object, *, where: str, directory: Path | None = None) 
 
 def _legs(node: object, joint_names: tuple[str, ...], where: str) -> Mapping[str, tuple[int, ...]]:
     legs: dict[str, tuple[int, ...]] = {}
-    for leg, members in _mapping(node, where).items():
-        if _name(leg, where) in (*joint_names, *BODY_PARTS):
+    for leg, members in as_mapping(node, where).items():
+        if as_name(leg, where) in (*joint_names, *BODY_PARTS):
             raise RobotSpecError(
                 f"{where}: '{leg}' is the name of something else. Call it otherwise."
             )
@@ -254,7 +256,7 @@ def _mirror(
     """Return targets and signs from ``right joint: left joint``; ``-left joint`` turns the other way."""
     target = list(range(len(names)))
     sign = [0] * len(names)
-    for right, value in _mapping(node, where).items():
+    for right, value in as_mapping(node, where).items():
         left = str(value).removeprefix("-")
         turns = -1 if str(value).startswith("-") else 1
         for name in (str(right), left):
@@ -278,61 +280,66 @@ def _mirror(
 
 
 def _imu(node: object, where: str) -> Quaternion:
-    fields = _mapping(node, where)
-    _only(fields, ("rotation",), where)
-    angles = _get(fields, "rotation", where)
+    fields = as_mapping(node, where)
+    check_known(fields, ("rotation",), where)
+    angles = needed(fields, "rotation", where)
     place = f"{where}: rotation"
     if not isinstance(angles, list) or len(angles) != 3:
         raise RobotSpecError(f"{place}: expected [roll, pitch, yaw], rad.")
-    roll, pitch, yaw = (_number(angle, place) for angle in angles)
+    roll, pitch, yaw = (as_number(angle, place) for angle in angles)
     if max(abs(roll), abs(pitch), abs(yaw)) > 2.0 * math.pi:
         raise RobotSpecError(f"{place}: an angle is beyond ±2 pi. Give radians.")
     return from_rpy(roll, pitch, yaw)
 
 
 def _velocity_cutoff(node: object, where: str) -> float | None:
-    fields = _mapping(node, where)
-    source = str(_get(fields, "source", where))
+    fields = as_mapping(node, where)
+    source = str(needed(fields, "source", where))
     if source not in VELOCITY_SOURCES:
         raise RobotSpecError(
             f"{where}: source '{source}' is unknown. Known: {', '.join(VELOCITY_SOURCES)}."
         )
     if source == "measured":
-        _only(fields, ("source",), where)
+        check_known(fields, ("source",), where)
         return None
-    _only(fields, ("source", "cutoff"), where)
-    return _positive(_get(fields, "cutoff", where), f"{where}: cutoff")
+    check_known(fields, ("source", "cutoff"), where)
+    return as_positive(needed(fields, "cutoff", where), f"{where}: cutoff")
 
 
 def _safety(node: object, where: str) -> SafetySpec:
-    fields = _mapping(node, where)
-    _only(fields, PARTS["safety"], where)
-    action = str(_get(fields, "safe_action", where))
+    fields = as_mapping(node, where)
+    check_known(fields, PARTS["safety"], where)
+    action = str(needed(fields, "safe_action", where))
     if action not in SAFE_ACTIONS:
         raise RobotSpecError(
             f"{where}: safe_action '{action}' is unknown. Known: {', '.join(SAFE_ACTIONS)}."
         )
-    tilt = _positive(_get(fields, "max_tilt", where), f"{where}: max_tilt")
+    tilt = as_positive(needed(fields, "max_tilt", where), f"{where}: max_tilt")
     if tilt >= math.pi:
         raise RobotSpecError(f"{where}: max_tilt must be below pi rad, or it limits nothing.")
-    age = _positive(_get(fields, "max_reading_age", where), f"{where}: max_reading_age")
+    age = as_positive(needed(fields, "max_reading_age", where), f"{where}: max_reading_age")
     return SafetySpec(safe_action=action, max_tilt=tilt, max_reading_age=age)
 
 
 def _simulation(node: object, where: str, directory: Path | None) -> SimulationSpec:
-    fields = _mapping(node, where)
+    fields = as_mapping(node, where)
     density = None
-    known: tuple[str, ...] = ("urdf", "start_height", "fall_height", "solver_iterations")
-    if "mjcf" in fields:
-        known = ("mjcf", "density", *known[1:])
-        density = _positive(_get(fields, "density", where), f"{where}: density")
-    _only(fields, known, where)
+    model = "mjcf" if "mjcf" in fields else "urdf"
+    only = "density" if model == "mjcf" else "inertials"
+    check_known(fields, (model, only, "start_height", "fall_height", "solver_iterations"), where)
+    if model == "mjcf":
+        density = as_positive(needed(fields, "density", where), f"{where}: density")
+    inertials = str(fields.get("inertials", SimulationSpec.inertials))
+    if inertials not in INERTIALS:
+        raise RobotSpecError(
+            f"{where}: inertials '{inertials}' are unknown. Known: {', '.join(INERTIALS)}."
+        )
     iterations = fields.get("solver_iterations", SimulationSpec.solver_iterations)
     place = f"{where}: solver_iterations"
-    if _positive(iterations, place) not in range(1, 1001):
+    if as_positive(iterations, place) not in range(1, 1001):
         raise RobotSpecError(f"{place} is {iterations}; it must be a whole number from 1 to 1000.")
     start, fall = (
-        _positive(_get(fields, key, where), f"{where}: {key}")
+        as_positive(needed(fields, key, where), f"{where}: {key}")
         for key in ("start_height", "fall_height")
     )
     if fall >= start:
@@ -340,9 +347,10 @@ def _simulation(node: object, where: str, directory: Path | None) -> SimulationS
             f"{where}: fall_height is {fall:g}; it must be below start_height, {start:g}."
         )
     return SimulationSpec(
-        model=_model(str(_get(fields, known[0], where)), directory),
+        model=_model(str(needed(fields, model, where)), directory),
         density=density,
-        solver_iterations=int(_number(iterations, place)),
+        inertials=inertials,
+        solver_iterations=int(as_number(iterations, place)),
         start_height=start,
         fall_height=fall,
     )
@@ -360,46 +368,3 @@ def _frozen(values: list[float]) -> FloatArray:
     array = np.array(values, dtype=np.float64)
     array.setflags(write=False)
     return array
-
-
-def _mapping(node: object, where: str) -> Mapping[str, object]:
-    if not isinstance(node, dict):
-        raise RobotSpecError(f"{where}: expected a mapping, found {type(node).__name__}.")
-    return cast("Mapping[str, object]", node)
-
-
-def _get(node: Mapping[str, object], key: str, where: str) -> object:
-    if key not in node:
-        raise RobotSpecError(f"{where}: '{key}' is missing. It has no default: state it.")
-    return node[key]
-
-
-def _only(node: Mapping[str, object], allowed: tuple[str, ...], where: str) -> None:
-    for key in node:
-        if key not in allowed:
-            raise RobotSpecError(f"{where}: unknown field '{key}'. Known: {', '.join(allowed)}.")
-
-
-def _name(node: object, where: str) -> str:
-    if not isinstance(node, str) or not node.isprintable() or not 0 < len(node) <= _MAX_NAME:
-        raise RobotSpecError(
-            f"{where}: a name must be text of 1 to {_MAX_NAME} printable characters (in quotes, if it "
-            f"looks like a number)."
-        )
-    return node
-
-
-def _number(node: object, where: str) -> float:
-    if isinstance(node, bool) or not isinstance(node, (int, float)):
-        found = repr(node[:40]) if isinstance(node, str) else type(node).__name__
-        raise RobotSpecError(f"{where}: expected a number, found {found}.")
-    if not abs(node) <= _MAX_NUMBER:  # also refuses NaN
-        raise RobotSpecError(f"{where}: must be a finite number within ±{_MAX_NUMBER:g}.")
-    return float(node)
-
-
-def _positive(node: object, where: str) -> float:
-    number = _number(node, where)
-    if number <= 0:
-        raise RobotSpecError(f"{where} is {number:g}; it must be positive.")
-    return number

@@ -47,7 +47,7 @@ def load_model(
         DamageError: a link cannot be shortened.
     """
     flags = pybullet.URDF_MERGE_FIXED_LINKS
-    if robot.simulation.density is not None:
+    if robot.simulation.inertials == "stated":
         flags |= pybullet.URDF_USE_INERTIA_FROM_FILE  # not that of bounding boxes, Bullet's default
     if not visual:
         flags |= pybullet.URDF_IGNORE_VISUAL_SHAPES
@@ -114,7 +114,12 @@ def _model_file(robot: RobotSpec, *, visual: bool, shortened: Mapping[str, float
         )
     density = robot.simulation.density
     text = (
-        urdf_to_load(path, visual=visual, shortened=shortened)
+        urdf_to_load(
+            path,
+            visual=visual,
+            shortened=shortened,
+            merge=robot.simulation.inertials == "stated",
+        )
         if density is None
         else urdf_from_mjcf(path, density=density, shortened=shortened)
     )

@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
+import numpy as np
+
 from hebb_controller.errors import DamageError
 from hebb_controller.rotation import matrix_from_rpy
+
+from .link_body import child, parent, pose, read_moments, vector, write_moments
 
 _NOTHING = 0.001  # kg; a link without mass would be fixed
 
@@ -39,9 +43,9 @@ def _shorten(
     links: Mapping[str, ET.Element], joints: Sequence[ET.Element], name: str, fraction: float
 ) -> None:
     link = links[name]
-    hanging = [joint for joint in joints if _parent(joint) == name]
-    ends = [_vector(joint.find("origin"), "xyz") for joint in hanging]
-    ends += [_vector(part.find("origin"), "xyz") for part in link.findall("collision")]
+    hanging = [joint for joint in joints if parent(joint) == name]
+    ends = [vector(joint.find("origin"), "xyz") for joint in hanging]
+    ends += [vector(part.find("origin"), "xyz") for part in link.findall("collision")]
     axis, _ = max(
         ((axis, abs(end[axis])) for end in ends for axis in range(3)),
         key=lambda item: item[1],
@@ -51,9 +55,8 @@ def _shorten(
         _scale(part.find("origin"), "xyz", axis, fraction)
     for part in (*link.findall("collision"), *link.findall("visual")):
         _scale_shape(part, axis, fraction)
-    mass = link.find("inertial/mass")
-    if mass is not None:
-        mass.set("value", repr(max(fraction * float(mass.get("value", "0")), _NOTHING)))
+    for inertial in link.findall("inertial"):
+        _scale_mass(inertial, axis, fraction)
     if fraction == 0.0:
         fixed = fixed_to(name, links, joints)
         for gone in (link, *fixed):
@@ -69,7 +72,7 @@ def fixed_to(
     """Return the links that form one rigid body with a link, excluding itself."""
     body = [name]
     for link in body:  # grows while iterating
-        on_it = (j for j in joints if _parent(j) == link and j.get("type") == "fixed")
+        on_it = (j for j in joints if parent(j) == link and j.get("type") == "fixed")
         body += [child(joint) for joint in on_it if child(joint) not in body]
     return [links[link] for link in body[1:] if link in links]
 
@@ -84,12 +87,32 @@ def make_weightless(link: ET.Element) -> None:
     ET.SubElement(inertial, "inertia", {**moments, "ixy": "0", "ixz": "0", "iyz": "0"})
 
 
+def _scale_mass(inertial: ET.Element, axis: int, fraction: float) -> None:
+    mass, inertia = inertial.find("mass"), inertial.find("inertia")
+    if mass is None:
+        return
+    whole = float(mass.get("value", "0"))
+    left = max(fraction * whole, _NOTHING)
+    mass.set("value", repr(left))
+    if inertia is None or whole <= 0.0:
+        return
+    rotation, _ = pose(inertial)
+    moments = rotation @ read_moments(inertia) @ rotation.T
+    # What is scaled is the second moment of the mass, of which the inertia is trace less itself.
+    second = 0.5 * np.trace(moments) * np.eye(3) - moments
+    squeeze = np.eye(3)
+    squeeze[axis, axis] = fraction
+    second = left / whole * squeeze @ second @ squeeze
+    moments = np.trace(second) * np.eye(3) - second
+    write_moments(inertia, rotation.T @ moments @ rotation)
+
+
 def _scale_shape(part: ET.Element, axis: int, fraction: float) -> None:
     geometry = part.find("geometry")
     shape = None if geometry is None else next(iter(geometry), None)
     if shape is None:
         return
-    along = _local_axis(_vector(part.find("origin"), "rpy"), axis)
+    along = _local_axis(vector(part.find("origin"), "rpy"), axis)
     if shape.tag == "box":
         _scale(shape, "size", along, fraction)
     elif shape.tag == "mesh":
@@ -108,26 +131,6 @@ def _local_axis(rpy: tuple[float, float, float], axis: int) -> int:
 
 def _scale(element: ET.Element | None, attribute: str, axis: int, fraction: float) -> None:
     if element is not None and element.get(attribute):
-        values = list(_vector(element, attribute))
+        values = list(vector(element, attribute))
         values[axis] *= fraction
         element.set(attribute, " ".join(map(repr, values)))
-
-
-def _vector(element: ET.Element | None, attribute: str) -> tuple[float, float, float]:
-    text = element.get(attribute) if element is not None else None
-    x, y, z = (float(word) for word in (text or "0 0 0").split())
-    return x, y, z
-
-
-def child(joint: ET.Element) -> str:
-    """Return the name of the link that a joint moves."""
-    return _named(joint, "child")
-
-
-def _parent(joint: ET.Element) -> str:
-    return _named(joint, "parent")
-
-
-def _named(joint: ET.Element, role: str) -> str:
-    found = joint.find(role)
-    return "" if found is None else found.get("link", "")

@@ -14,7 +14,9 @@ from xml.etree import ElementTree as ET
 from hebb_controller.errors import RobotSpecError
 from hebb_controller.urdf import finite_numbers, joints_of
 
-from .shortened import child, fixed_to, make_weightless, shorten
+from .link_body import child
+from .merged import merge_fixed
+from .shortened import fixed_to, make_weightless, shorten
 
 _MESH_FORMATS = (".dae", ".stl", ".obj", ".cdf", ".vtk")  # that PyBullet reads
 _SCHEMES = ("package://", "model://")
@@ -22,6 +24,7 @@ _SCHEMES = ("package://", "model://")
 _NUMBERS: Mapping[str, Mapping[str, int]] = {
     "origin": {"xyz": 3, "rpy": 3},
     "mass": {"value": 1},
+    "inertia": dict.fromkeys(("ixx", "ixy", "ixz", "iyy", "iyz", "izz"), 1),
     "box": {"size": 3},
     "cylinder": {"length": 1},
     "capsule": {"length": 1},
@@ -30,17 +33,21 @@ _NUMBERS: Mapping[str, Mapping[str, int]] = {
 """Element of a link -> its attributes that place or scale the link, and how many numbers each has."""
 
 
-def urdf_to_load(path: Path, *, visual: bool, shortened: Mapping[str, float]) -> str | None:
+def urdf_to_load(
+    path: Path, *, visual: bool, shortened: Mapping[str, float], merge: bool
+) -> str | None:
     """Return the repaired text of a URDF, with absolute mesh paths; None if it needs no repair.
 
     Args:
         path: path of the URDF.
         visual: whether what only a camera sees will be loaded.
         shortened: name of the joint that moves the link -> fraction of its length left.
+        merge: whether to merge links that are fixed to each other, with their masses and inertias.
 
     Raises:
         RobotSpecError: the file is not a URDF, its joints do not form a tree, one is planar, a number
-            is malformed, a body has no mass or one below 0, or a mesh is not found.
+            is malformed, a body has no mass or one below 0, a mass that is to be merged has no
+            inertia, or a mesh is not found.
         DamageError: the file lacks a joint of ``shortened``.
     """
     try:
@@ -75,9 +82,11 @@ def urdf_to_load(path: Path, *, visual: bool, shortened: Mapping[str, float]) ->
             f"{path}: mesh files are not found, or in a format that PyBullet cannot read: "
             f"{', '.join(sorted(lost))}. Put them beside the URDF or in a directory above it."
         )
-    if not (massless or dropped or shortened):
+    if not (massless or dropped or shortened or merge):
         return None
     shorten(root, shortened, where=path.name)
+    if merge:
+        merge_fixed(root, str(path))
     ET.indent(root)  # Bullet fails on a line of many thousand characters
     return ET.tostring(root, encoding="unicode")
 

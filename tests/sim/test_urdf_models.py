@@ -79,7 +79,7 @@ def test_a_root_without_mass_carries_the_trunk_that_is_fixed_to_it(a1, a1_and, n
 @pytest.mark.parametrize("visual", [False, True])
 def test_a_file_that_lacks_nothing_is_loaded_as_it_is(name, visual):
     path = A1.parent / name / f"{name}.urdf"
-    assert urdf_to_load(path, visual=visual, shortened={}) is None
+    assert urdf_to_load(path, visual=visual, shortened={}, merge=False) is None
 
 
 @pytest.mark.parametrize("kind", ["revolute", "continuous", "prismatic"])
@@ -124,7 +124,7 @@ def test_meshes_are_looked_for_in_every_directory_above(tmp_path, scheme):
         f"<robot name='dog'>{trunk}{link('imu')}{joint('fixed', 'trunk', 'imu')}</robot>",
         encoding="utf-8",
     )
-    text = urdf_to_load(path, visual=False, shortened={})
+    text = urdf_to_load(path, visual=False, shortened={}, merge=False)
     assert f'filename="{tmp_path}/dog/hat.STL"' in text
 
 
@@ -141,7 +141,7 @@ def test_what_is_no_tree_is_refused_before_the_simulator_loads_it(tmp_path, firs
     path = tmp_path / "toy.urdf"
     path.write_text(f"<robot name='toy'>{links}{joints}</robot>", encoding="utf-8")
     with pytest.raises(RobotSpecError, match=f"toy.urdf: {words}"):
-        urdf_to_load(path, visual=False, shortened={})
+        urdf_to_load(path, visual=False, shortened={}, merge=False)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_malformed_number_is_refused_by_name(tmp_path, inside, words):
     path = tmp_path / "toy.urdf"
     path.write_text(f"<robot name='toy'>{link('hat', inside)}</robot>", encoding="utf-8")
     with pytest.raises(RobotSpecError, match=f"toy.urdf: link 'hat': {words}") as caught:
-        urdf_to_load(path, visual=False, shortened={})
+        urdf_to_load(path, visual=False, shortened={}, merge=False)
     assert "\n" not in str(caught.value)
 
 
@@ -179,5 +179,5 @@ def test_a_mesh_with_one_scale_for_all_axes_can_be_shortened(tmp_path):
         f"<robot name='toy'>{trunk}{leg}{joint('revolute', 'trunk', 'leg')}</robot>",
         encoding="utf-8",
     )
-    text = urdf_to_load(path, visual=False, shortened={"to_leg": 0.5})
+    text = urdf_to_load(path, visual=False, shortened={"to_leg": 0.5}, merge=False)
     assert 'scale="0.001 0.001 0.0005"' in text

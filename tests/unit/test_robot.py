@@ -153,11 +153,13 @@ def test_an_mjcf_model_has_the_density_that_the_spec_states():
         ({"mjcf": "toy.xml", "density": 0.0}, "density is 0; it must be positive"),
         (
             {"urdf": "toy.urdf", "density": 62.5},
-            "unknown field 'density'. Known: urdf, start_height",
+            "unknown field 'density'. Known: urdf, inertials",
         ),
         ({"mjcf": "a", "density": 1, "urdf": "b"}, "unknown field 'urdf'. Known: mjcf, density"),
         ({"urdf": "toy.urdf", "solver_iterations": 2.5}, "must be a whole number from 1 to 1000"),
         ({"urdf": "toy.urdf", "solver_iterations": 1001}, "must be a whole number from 1 to 1000"),
+        ({"urdf": "toy.urdf", "inertials": "guessed"}, "'guessed' are unknown. Known: stated"),
+        ({"mjcf": "toy.xml", "density": 5.0, "inertials": "stated"}, "unknown field 'inertials'"),
         ({"urdf": "toy.urdf", "solver_iterations": 0}, "solver_iterations is 0"),
     ],
 )
