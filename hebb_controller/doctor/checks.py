@@ -78,7 +78,7 @@ def check_names(robot: RobotSpec, messages: Sequence[JointMessage]) -> Finding |
         return _fail(
             "joint names",
             f"joint_states lacks {', '.join(missing)}{others}",
-            "use the driver's names in the robot spec, or the spec's in the driver",
+            "have the driver use the spec's names; or use the driver's in the spec, and train rules for that",
         )
     if extra:
         return Finding(

@@ -240,7 +240,7 @@ class ControlLoop:
         if report.tripped:
             return self._latch(report, self._safe_command(report, stalled=report is stall))
         if starting and self.guard.unstamped(sample):
-            return damp_command(self.robot)
+            return None
         if self._held is not None:
             fault = self.guard.tracking_fault(sample, self._held.position)
             if fault:
