@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import types
 import typing
 from collections import Counter
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
@@ -16,6 +18,7 @@ from .errors import HebbError, RuleFileError
 MAX_STRING = 200  # characters in a name
 MAX_DIGITS = 40  # in a whole number
 MAX_NUMBER = 1e9  # its square is still a float32
+MAX_DEPTH = 100  # of lists and objects within each other
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 T = TypeVar("T")
@@ -25,7 +28,8 @@ def parse_json(text: bytes, where: str) -> Json:
     """Return a parsed JSON document.
 
     Raises:
-        RuleFileError: it is not JSON, repeats a key, or nests too deeply.
+        RuleFileError: it is not JSON, repeats a key, has a number beyond the range of a float, or nests
+            more than ``MAX_DEPTH`` deep.
     """
 
     def no_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -38,15 +42,37 @@ def parse_json(text: bytes, where: str) -> Json:
     def no_constant(name: str) -> Json:
         raise RuleFileError(f"{where}: header: {name} is not a number.")
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        if not math.isfinite(number):
+            raise RuleFileError(
+                f"{where}: header: {digits[:MAX_DIGITS]} is too large for a number."
+            )
+        return number
+
     try:
         parsed: Json = json.loads(
-            text.decode(), object_pairs_hook=no_duplicates, parse_constant=no_constant
+            text.decode(),
+            object_pairs_hook=no_duplicates,
+            parse_constant=no_constant,
+            parse_float=finite,
         )
     except HebbError:
         raise
     except (ValueError, RecursionError) as error:
         raise RuleFileError(f"{where}: header is not valid JSON: {error}.") from error
+    level, depth = [parsed], 0
+    while level := [child for node in level for child in _inside(node)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise RuleFileError(f"{where}: header nests more than {MAX_DEPTH} deep.")
     return parsed
+
+
+def _inside(node: Json) -> Iterable[Json]:
+    if isinstance(node, dict):
+        return node.values()
+    return node if isinstance(node, list) else ()
 
 
 _hints = functools.cache(typing.get_type_hints)  # called for every tensor and joint

@@ -7,6 +7,8 @@ import pytest
 from rule_bytes import frame, pack, rule_bytes, unpack
 from toys import toy_rule
 
+from hebb_controller.json_fields import MAX_DEPTH
+
 KEPT = rule_bytes(toy_rule())
 
 
@@ -18,10 +20,14 @@ def test_json_that_is_broken_is_refused(refuse, parts):
 def test_json_nested_deeply_is_refused_however_deep(refuse, parts):
     document, tensors = parts
     # Around Python's limit of 1,000 some depths can be parsed and no longer be shown.
-    for depth in (10, 500, *range(930, 1000, 4), 5_000, 100_000):
+    for depth in (10, MAX_DEPTH, MAX_DEPTH + 1, 500, *range(930, 1000, 4), 5_000, 100_000):
         nested = "[" * depth + "]" * depth
         text = json.dumps(document).replace('"Apache-2.0"', nested)
-        assert "license" in refuse(pack(text, tensors)) or depth > 930
+        told = refuse(pack(text, tensors))
+        if depth <= MAX_DEPTH:
+            assert "license" in told
+        elif depth < 930:
+            assert f"header nests more than {MAX_DEPTH} deep" in told
         refuse(frame(b'{"__metadata__": ' + nested.encode() + b"}"))
 
 
@@ -48,6 +54,12 @@ def test_a_tensor_that_stands_twice_is_refused_by_name(refuse):
 def test_numbers_that_json_does_not_have_are_refused(refuse, parts, number):
     text = json.dumps(parts[0]).replace('"tick_period": 0.125', f'"tick_period": {number}')
     assert f"{number} is not a number" in refuse(pack(text, parts[1]))
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + 400 * "0" + ".0"])
+def test_a_number_beyond_those_of_the_processor_is_refused_wherever_it_is(refuse, parts, number):
+    text = json.dumps(parts[0]).replace('"provenance": {', f'"provenance": {{"by": {number}, ')
+    assert f"{number[:40]} is too large for a number" in refuse(pack(text, parts[1]))
 
 
 def test_half_of_a_surrogate_pair_is_no_text(refuse, parts):
