@@ -126,8 +126,9 @@ def run_scenario(
     Raises:
         HebbError: the rule, the scenario or a parameter was refused, or a node stopped.
     """
-    named = load_rule(rule).header.contract.robot
-    spec = load_shipped_robot(named) if robot is None else load_robot(robot)
+    if robot is None:
+        robot = load_shipped_robot(load_rule(rule).header.contract.robot).name
+    spec = load_robot(robot)
     planned = float(load_scenario(scenario, spec).duration)
     if duration is not None and not math.isfinite(duration):
         raise HebbError(f"duration is {duration} s; it must be finite.")
@@ -136,13 +137,13 @@ def run_scenario(
         raise HebbError(f"duration is {duration} s; it must be at least {TICK_PERIOD} s.")
     given: dict[str, Value] = {
         "real_time_factor": 0.0,
-        "robot": spec.name if robot is None else robot,
+        "robot": robot,
         "seed": seed,
         "scenario": str(scenario),
         "duration": ticks * TICK_PERIOD,
     }
     driven: dict[str, Value] = {
-        "robot": spec.name if robot is None else robot,
+        "robot": robot,
         "seed": seed,
         "rule_file": str(rule),
         **(controller or {}),

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from hebb_controller.errors import RobotSpecError
 from hebb_controller.urdf import finite_numbers, joints_of
 
-from .link_body import child
+from .link_body import child, parent
 from .merged import merge_fixed
 from .shortened import fixed_to, make_weightless, shorten
 
@@ -45,8 +45,8 @@ def urdf_to_load(
         merge: whether to merge links that are fixed to each other, with their masses and inertias.
 
     Raises:
-        RobotSpecError: the file is not a URDF, its joints do not form a tree, one is planar, a number
-            is malformed, a body has no mass or one below 0, a mass that is to be merged has no
+        RobotSpecError: the file is not a URDF, its joints do not form a tree of its links, one is
+            planar, a number is malformed, a body has no mass or one below 0, a mass that is to be merged has no
             inertia, or a mesh is not found.
         DamageError: the file lacks a joint of ``shortened``.
     """
@@ -62,6 +62,11 @@ def urdf_to_load(
     planar = [joint.name for joint in joints_of(root, path) if joint.kind == "planar"]
     if planar:  # PyBullet cannot compute the inertia of such a robot's joints
         raise RobotSpecError(f"{path}: planar joints are not supported: {', '.join(planar)}.")
+    ends = {end(joint) for joint in root.findall("joint") for end in (parent, child)}
+    if lacking := ends.difference(link.get("name", "") for link in root.findall("link")):
+        raise RobotSpecError(
+            f"{path}: joints name links that it lacks: {', '.join(sorted(lacking))}."
+        )
     _check_numbers(root, path)
     massless = _links_without_mass(root, path)
     for link in massless:

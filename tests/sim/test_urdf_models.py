@@ -133,6 +133,7 @@ def test_meshes_are_looked_for_in_every_directory_above(tmp_path, scheme):
     [
         (("a", "c"), ("b", "c"), "not a tree: a joint name or child link is repeated"),
         (("a", "b"), ("b", "a"), "link 'b' is its own ancestor"),
+        (("a", "b"), ("d", "c"), "joints name links that it lacks: d"),
     ],
 )
 def test_what_is_no_tree_is_refused_before_the_simulator_loads_it(tmp_path, first, second, words):
