@@ -259,9 +259,11 @@ def messages(path: Path, topics: str, kind: str) -> Iterator[tuple[str, Any]]:
     channels: dict[int, Channel] = {}
     factory = DecoderFactory()
     begun = False
+    if path.exists() and not path.is_file():
+        raise RecordingError(f"{path}: cannot be read: it is not a file.")
     try:
         with path.open("rb") as file:
-            for record in StreamReader(file, record_size_limit=2**30).records:
+            for record in StreamReader(file, validate_crcs=True, record_size_limit=2**30).records:
                 begun = True
                 if isinstance(record, Schema):
                     schemas[record.id] = record

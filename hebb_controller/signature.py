@@ -136,8 +136,10 @@ def make_keys(name: str | Path) -> tuple[Path, Path]:
 
 
 def signature_path(path: str | Path) -> Path:
-    """Return the path of the signature of a file."""
-    return Path(f"{path}{SUFFIX}")
+    """Return the path of the signature of a file; if it is a link, of what it points to."""
+    path = Path(path)
+    target = path.resolve() if path.is_symlink() else path
+    return Path(f"{target}{SUFFIX}")
 
 
 def _verify(data: bytes, path: Path, public_keys: tuple[Path, ...]) -> None:

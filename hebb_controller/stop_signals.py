@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as an event, whichever thread the kernel hands them to."""
+"""SIGINT, SIGTERM and SIGHUP as an event, whichever thread the kernel hands them to."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import atexit
 import signal
 import threading
 
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def stop_event() -> threading.Event:
-    """Return an event that SIGINT and SIGTERM set from now on; call it in the main thread, early.
+    """Return an event that SIGINT, SIGTERM and SIGHUP set from now on; call it in the main thread, early.
+
+    SIGHUP is what a lost terminal sends; ``nohup``, which has it ignored, stays in force.
 
     Blocking the signals and waiting for them is not enough: threads that a library started earlier
     (BLAS starts some when numpy is imported) do not block them, may receive one, and Python then raises
@@ -31,5 +33,6 @@ def stop_event() -> threading.Event:
 
     atexit.register(ignore)
     for number in STOPPING:
-        signal.signal(number, on_signal)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, on_signal)
     return event

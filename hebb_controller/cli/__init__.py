@@ -7,6 +7,7 @@ start quickly, without the optional extras.
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 
 import click
@@ -90,7 +91,7 @@ def main() -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        click.echo(f"error: {error.filename}: {error.strerror}.", err=True)
+        click.echo(f"error: {error.filename or 'standard output'}: {error.strerror}.", err=True)
         sys.exit(2)

@@ -61,6 +61,10 @@ def trust_options(function: Callable[..., None]) -> Callable[..., None]:
     def with_trust(
         *args: object, signature_policy: str, public_key: tuple[Path, ...], **options: object
     ) -> None:
+        if public_key and signature_policy == "off":
+            raise click.UsageError(
+                "--public-key checks nothing without --signature-policy enforce or warn."
+            )
         trust = Trust(signature_policy, public_key, warn=_warn)
         function(*args, trust=trust, **options)
 

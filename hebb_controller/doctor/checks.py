@@ -173,7 +173,8 @@ def check_clocks(needs: Needs, heard: Heard) -> Finding | None:
 
 
 def check_position(robot: RobotSpec, messages: Sequence[JointMessage]) -> Finding | None:
-    """Check that positions are present, finite and within limits."""
+    """Check that positions are present, finite and within limits; the first failure counts."""
+    at_its_stop: Finding | None = None
     for name, lower, upper in zip(robot.joint_names, robot.lower, robot.upper, strict=True):
         position = joint_series(messages, name).position
         if not position.size:
@@ -192,14 +193,16 @@ def check_position(robot: RobotSpec, messages: Sequence[JointMessage]) -> Findin
                 f"{name} reads {median:.3f}, outside {lower:g} … {upper:g} rad",
                 _why_outside(median, lower, upper),
             )
-        if beyond > 0:
-            return Finding(
+        if beyond > 0 and at_its_stop is None:
+            at_its_stop = Finding(
                 "joint position",
                 Level.WARN,
                 f"{name} reads {median:.3f}, {beyond:.3f} rad beyond its limit",
                 "calibrate its zero unless it rests at its stop",
             )
-    return Finding("joint position", Level.OK, "finite, within limits") if messages else None
+    if at_its_stop is not None or not messages:
+        return at_its_stop
+    return Finding("joint position", Level.OK, "finite, within limits")
 
 
 def check_velocity(robot: RobotSpec, messages: Sequence[JointMessage]) -> Finding | None:
@@ -240,12 +243,14 @@ def check_moved_velocity(
         messages: all that arrived meanwhile: for a stiff joint moved in steps, a few would mislead.
         windows: joint -> when its move began and ended, s of the steady clock.
     """
+    moved = 0
     for name, (begin, end) in windows.items():
         during = [message for message in messages if begin <= message.at.received <= end]
         series = joint_series(during, name)
         if series.velocity.size and (finding := velocity_finding(name, series)):
             return finding
-    if not windows:
+        moved += bool(series.position.size and np.ptp(series.position) > STILL)
+    if not moved:
         return None
     return Finding("joint velocity", Level.OK, "matches the positions of every joint that moved")
 

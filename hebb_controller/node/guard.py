@@ -98,22 +98,14 @@ class Guard:
         if report.acted is Limit.STALE and sample.sources:
             oldest = min(sample.sources, key=lambda source: source.received)
             return replace(report, detail=f"{report.detail}: nothing new on {oldest.topic}")
-        return report
+        return report if report.tripped else self._check_range(sample.reading)
 
-    def check_start(self, sample: Sample, now: float) -> LimitReport:
-        """Report whether the robot may begin to move; arguments of :meth:`check`.
+    def _check_range(self, reading: SensorReading) -> LimitReport:
+        """Report whether a joint reads far outside its range: its driver has another zero or unit.
 
-        A joint that reads far outside its range is elsewhere: its driver has another zero or unit.
+        A board that loses its zero mid-walk would have its leg driven into the stops.
         """
-        report = self.check(sample, now)
-        if report.tripped:
-            return report
-        unstamped = [source.topic for source in sample.sources if not source.stamp]
-        if unstamped and sample.stamp > CLOCK_BEGINS:
-            return LimitReport(
-                Limit.STALE, f"{unstamped[0]} has no stamps: have its driver set them"
-            )
-        robot, position = self._robot, sample.reading.joint_position
+        robot, position = self._robot, reading.joint_position
         beyond = np.maximum(robot.lower - position, position - robot.upper)
         worst = int(beyond.argmax())
         if beyond[worst] <= BEYOND_RANGE:
@@ -123,6 +115,18 @@ class Guard:
             f"{robot.joint_names[worst]} reads {position[worst]:.2f} rad, its range is "
             f"{robot.lower[worst]:.2f} to {robot.upper[worst]:.2f}: check the driver's zero and unit",
         )
+
+    def check_start(self, sample: Sample, now: float) -> LimitReport:
+        """Report whether the robot may begin to move; arguments of :meth:`check`."""
+        report = self.check(sample, now)
+        if report.tripped:
+            return report
+        unstamped = [source.topic for source in sample.sources if not source.stamp]
+        if unstamped and sample.stamp > CLOCK_BEGINS:
+            return LimitReport(
+                Limit.STALE, f"{unstamped[0]} has no stamps: have its driver set them"
+            )
+        return NOTHING_ACTED
 
     def unstamped(self, sample: Sample) -> bool:
         """Return whether no topic has a stamp yet, as from a simulator paused at 0, or never will."""

@@ -68,7 +68,8 @@ def test_a_robot_whose_power_is_cut_is_damped_and_does_not_run_until_it_is_back(
     assert "have not followed their targets" in running.status["reason"]
     index = len(running.statuses.items)
     assert running.operator.trigger(f"{CONTROL}/reset_estop") == ""
-    running.wait_for_phase("TO_DEFAULT_POSE", since=index)  # a DAMPED before it is of the first time
+    # A DAMPED that comes before this was sent before the reset.
+    running.wait_for_phase("TO_DEFAULT_POSE", since=index)
     running.wait_for_phase("DAMPED", since=len(running.statuses.items))
     assert "have not followed their targets" in running.status["reason"]
     passed = [values(status)["phase"] for _, status in running.statuses.items[index:]]

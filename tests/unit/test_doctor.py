@@ -270,6 +270,18 @@ def test_velocities_are_judged_within_each_joints_own_move():
     assert bad.level is Level.FAIL
     assert "knee: the rate has the opposite sign" in bad.detail
     assert check_moved_velocity(messages, {}) is None
+    still = [joints(at) for at in arrivals()]
+    assert check_moved_velocity(still, {"knee": (0.0, 2.0)}) is None
+
+
+@pytest.mark.parametrize("hip", [103.0, math.nan])
+def test_a_joint_at_its_stop_hides_no_other(hip):
+    names = ROBOT.joint_names
+    assert names.index("knee") < names.index("hip")
+    messages = [joints(at, position=(1.51, hip)) for at in arrivals()]
+    found = next(finding for finding in findings(messages) if finding.check == "joint position")
+    assert found.level is Level.FAIL
+    assert found.detail.startswith("hip ")
 
 
 def about(axis, angle):

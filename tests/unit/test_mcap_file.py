@@ -91,7 +91,7 @@ def test_a_node_that_was_killed_at_its_first_weights_and_started_anew_is_another
     assert [bits(e) for e in read_recording(path)] == [bits(e) for e in twice]
 
 
-@pytest.mark.parametrize("spoil", [b"\0", b"\xff"])
+@pytest.mark.parametrize("spoil", [b"\0" * 100, b"\xff" * 100])
 def test_a_part_that_is_damaged_ends_the_file_where_it_begins(tmp_path, spoil):
     path = tmp_path / "x.mcap"
     file = McapFile(path)
@@ -104,9 +104,24 @@ def test_a_part_that_is_damaged_ends_the_file_where_it_begins(tmp_path, spoil):
     file.close()
     data = path.read_bytes()
     for start in range(size - 600, size - 100, 50):
-        path.write_bytes(data[:start] + spoil * 100 + data[start + 100 :])
+        path.write_bytes(data[:start] + spoil + data[start + len(spoil) :])
         found = [m.data for _, m in messages(path, "/n", "std_msgs/msg/Int64")]
         assert len(found) >= 200
+        assert found == [n * 7919**3 for n in range(len(found))]
+
+
+def test_a_byte_that_changed_is_not_read_as_data(tmp_path):
+    path = tmp_path / "x.mcap"
+    file = McapFile(path)
+    number = file.add_topic("/n", "std_msgs/msg/Int64", "int64 data\n")
+    values = np.random.default_rng(0).integers(2**62, size=200).tolist()  # nothing to compress
+    for n, value in enumerate(values):
+        file.write(number, n, b"\x00\x01\x00\x00" + value.to_bytes(8, "little"))
+    file.close()
+    data = path.read_bytes()
+    place = data.index(values[100].to_bytes(8, "little"))
+    path.write_bytes(data[:place] + b"\x5a" + data[place + 1 :])
+    assert not list(messages(path, "/n", "std_msgs/msg/Int64"))
 
 
 def test_messages_that_come_in_another_order_are_put_right(tmp_path):

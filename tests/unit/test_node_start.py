@@ -121,6 +121,18 @@ def test_a_joint_far_outside_its_range_is_not_led_back_but_named(robot, joint, a
     assert driven.loop.reset_estop(driven.stamp * 1e-9) == ""
 
 
+def test_a_leg_that_loses_its_zero_in_the_run_damps(robot):
+    driven = Driven(robot)
+    driven.loop.start(0.0)
+    while driven.phase is not Phase.RUN:
+        driven.step()
+    position = robot.default.copy()
+    position[:3] += 2 * np.pi
+    assert driven.step(joint_position=position).mode is Mode.DAMP
+    assert driven.phase is Phase.DAMPED
+    assert "check the driver's zero and unit" in driven.loop.status.reason
+
+
 def test_a_joint_a_little_outside_its_range_is_led_back_at_the_speed_of_the_way(robot):
     driven = Driven(robot)
     driven.loop.start(0.0)

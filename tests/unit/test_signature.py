@@ -280,11 +280,21 @@ def test_the_options_become_one_value_that_warns_on_stderr(rule, keys):
     words = ["--signature-policy", "enforce", "--public-key", key, "--public-key", key]
     assert run(command, [*words, "--other", "4"]).output == "enforce 2 4\n"
     assert run(command, ["--signature-policy", "on"]).exit_code == 2
+    assert run(command, ["--public-key", key]).exit_code == 2  # it would check nothing
     tampered(rule, keys[1])
     done = run(command, ["--signature-policy", "warn", "--public-key", key])
     assert done.exit_code == 0
     assert done.stderr.startswith(f"warning: {rule}: loaded anyway: ")
     assert isinstance(run(command, words).exception, SignatureError)
+
+
+def test_the_signature_is_beside_the_file_that_a_link_points_to(rule, keys, tmp_path):
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "current.rule.safetensors"
+    link.symlink_to(rule)
+    signature.signature_path(rule).unlink()
+    assert signature.sign(link, keys[0]) == signature.signature_path(rule)
+    load_rule(link, trust=Trust("enforce", (keys[1],)))
 
 
 # The node

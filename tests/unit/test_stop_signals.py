@@ -15,7 +15,7 @@ stopping = stop_event()
 # Like the threads of BLAS: it is there before, and takes the signal that the main thread does not.
 threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 if {blocked}:
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 print("ready", flush=True)
 while not stopping.wait(0.1):
     pass
@@ -23,7 +23,7 @@ print("stopped by itself", flush=True)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("blocked", [False, True])
 def test_the_event_is_set_whichever_thread_gets_the_signal(number, blocked):
     with subprocess.Popen(
@@ -41,7 +41,7 @@ def test_the_event_is_set_whichever_thread_gets_the_signal(number, blocked):
     assert (output, errors, child.returncode) == ("stopped by itself\n", "", 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_at_the_very_end_of_the_process_does_not_kill_it(number):
     """An object that lives as long as its module dies after Python has given its handlers up."""
     program = f"""
@@ -60,3 +60,19 @@ stop_event().set()
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=10, check=False
     )
     assert (child.stdout, child.stderr, child.returncode) == ("survived", "", 0)
+
+
+def test_under_nohup_a_lost_terminal_stops_nothing():
+    program = """
+import os, signal, time
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
+from hebb_controller.stop_signals import stop_event
+
+stopping = stop_event()
+os.kill(os.getpid(), signal.SIGHUP)
+print(stopping.wait(0.3))
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=10, check=False
+    )
+    assert (child.stdout, child.stderr, child.returncode) == ("False\n", "", 0)
