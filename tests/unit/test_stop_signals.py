@@ -11,6 +11,7 @@ PROGRAM = """
 import signal, threading, time
 from hebb_controller.stop_signals import stop_event
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 stopping = stop_event()
 # Like the threads of BLAS: it is there before, and takes the signal that the main thread does not.
 threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
@@ -45,8 +46,10 @@ def test_the_event_is_set_whichever_thread_gets_the_signal(number, blocked):
 def test_a_signal_at_the_very_end_of_the_process_does_not_kill_it(number):
     """An object that lives as long as its module dies after Python has given its handlers up."""
     program = f"""
-import os
+import os, signal
 from hebb_controller.stop_signals import stop_event
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 class Last:
     def __del__(self, kill=os.kill, process=os.getpid(), write=os.write):
