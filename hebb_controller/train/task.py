@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..controller import Controller
-from ..errors import HebbError
+from ..errors import RuleFileError
 from ..record import EpisodeRecord
 from ..robot import load_robot
 from .genome import Evolvable
@@ -87,6 +87,7 @@ def run_task(task: Task[C], candidates: Sequence[tuple[int, int, int]]) -> list[
 
     Raises:
         RobotSpecError: the task's robot cannot be loaded.
+        ContractError: it is not the robot that the networks are for: its spec was edited meanwhile.
     """
     robot = load_robot(task.robot)
     scores = []
@@ -96,7 +97,7 @@ def run_task(task: Task[C], candidates: Sequence[tuple[int, int, int]]) -> list[
         vector = task.mean + np.float32(sign * task.sigma) * noise(seed, task.genome.size)
         try:
             controller = task.genome.controller(vector, robot)
-        except HebbError:
+        except RuleFileError:
             scores.append(Score((FAILED,) * len(episodes), 0))
             continue
         records = [task.evaluate(controller, *episode) for episode in episodes]

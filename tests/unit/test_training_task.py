@@ -1,8 +1,14 @@
 """What a worker makes of candidates, also of those that go wrong."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from toys import REWARD, ToyCondition, slide, toy_training
 
+from hebb_controller.errors import ContractError
+from hebb_controller.robot import load_robot
+from hebb_controller.train import task
 from hebb_controller.train.task import FAILED, Task, run_task
 
 
@@ -18,6 +24,13 @@ def test_a_candidate_that_is_no_rule_is_scored_as_failed_and_the_next_one_runs(r
     scores = score(robot_file, mean=mean, candidates=[(1, 1, 0), (1, -1, 0)])
     assert [score.fitness for score in scores] == [(FAILED, FAILED)] * 2
     assert [score.ticks for score in scores] == [0, 0]
+
+
+def test_a_robot_that_was_edited_meanwhile_is_no_fault_of_the_candidates(robot_file, monkeypatch):
+    stiffer = replace(load_robot(robot_file), kp=2 * load_robot(robot_file).kp)
+    monkeypatch.setattr(task, "load_robot", lambda _: stiffer)
+    with pytest.raises(ContractError):
+        score(robot_file, mean=np.zeros(24, dtype=np.float32), candidates=[(1, 1, 0)])
 
 
 def test_scores_do_not_depend_on_which_other_candidates_share_the_task(robot_file):
