@@ -187,7 +187,7 @@ class Rig:
         return NodeProcess(module, parameters, environment=environment, log=log)
 
     def listen(self, *, readings=True):
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        latched = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         if readings:
             self.operator.watch(JointState, "joint_states", self.readings, 1000)
             self.operator.watch(JointState, "joint_command", self.commands, 1000)

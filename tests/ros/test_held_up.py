@@ -55,8 +55,11 @@ def test_an_estop_that_is_answered_late_during_activation_keeps_the_node_from_st
             made.operator.change_state(CONTROL, "activate", timeout=PATIENCE)
         )
     )
+    since = len(made.diagnostics.items)
     activating.start()
-    made.diagnostics.wait(lambda m: values(m.status[0]).get("lifecycle") == "in transition")
+    made.diagnostics.wait(
+        lambda m: values(m.status[0]).get("lifecycle") == "in transition", since=since
+    )
     assert LATE in made.operator.trigger(f"{CONTROL}/estop")
     activating.join()
     assert results == [False]

@@ -179,8 +179,11 @@ def test_an_estop_while_it_is_being_activated_keeps_it_from_starting(rig):
             made.operator.change_state(CONTROL, "activate", timeout=PATIENCE)
         )
     )
+    since = len(
+        made.diagnostics.items
+    )  # "in transition" may also have been told of the configuring
     activating.start()
-    wait_until_it_tells(made, "in transition")
+    wait_until_it_tells(made, "in transition", since=since)
     assert made.operator.trigger(f"{CONTROL}/estop") == ""
     activating.join()
     assert results == [False]
@@ -222,9 +225,10 @@ def test_whatever_the_state_a_signal_ends_the_process_and_the_robot_is_safe(rig,
             go(made, "activate")
             made.commands.wait_for(1)
         else:
+            since = len(made.diagnostics.items)
             changing = begin(made, "configure" if state == "configuring" else "activate")
             if state == "activating":
-                wait_until_it_tells(made, "in transition")
+                wait_until_it_tells(made, "in transition", since=since)
             else:
                 time.sleep(0.1)
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rig import CONTROL, LATE, PATIENCE, SIM, exploding_rule, gentle_rule, is_damp, values
+from rig import CONTROL, LATE, PATIENCE, SIM, Recorder, exploding_rule, gentle_rule, is_damp, values
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Empty
 
@@ -207,8 +207,8 @@ def test_commands_go_out_faster_than_ticks_and_a_foreign_rate_freezes_the_weight
 
 def test_a_dry_run_commands_nobody_and_a_published_estop_or_a_silent_dead_man_damps(rig):
     made = rig(controller={"dry_run": True, "heartbeat_timeout": LATE}, patient=True)
-    dry = []
-    made.operator.watch(JointState, f"{CONTROL}/dry_run", dry.append)
+    dry = Recorder()
+    made.operator.watch(JointState, f"{CONTROL}/dry_run", dry)
     beat = made.operator.node.create_publisher(Empty, "heartbeat", 1)
     estop = made.operator.node.create_publisher(Bool, "estop", 1)
     stopping = threading.Event()
@@ -241,6 +241,6 @@ def test_a_dry_run_commands_nobody_and_a_published_estop_or_a_silent_dead_man_da
     since = len(made.statuses.items)
     made.wait_for_phase("DAMPED", since=since)
     assert "no heartbeat for" in made.status["reason"]
-    assert any(len(message.position) for message in dry)
-    assert is_damp(dry[-1])
+    assert any(len(message.position) for _, message in dry.items)
+    dry.wait(is_damp, since=len(dry.items) - 1)
     assert not made.commands.items

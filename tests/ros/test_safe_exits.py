@@ -22,12 +22,13 @@ def test_quiet_sensors_damp_in_time_and_for_good_until_the_reset(
 ):
     made = rig(controller={"tick_source": tick_source}).up().running(resets=2)
     made.readings.wait_for(25)
+    statuses, commands = len(made.statuses.items), len(made.commands.items)
     made.simulator.send_signal(signal.SIGSTOP)
     try:
         since = len(made.diagnostics.items)
-        made.wait_for_phase("DAMPED")
+        made.wait_for_phase("DAMPED", since=statuses)
         quiet_since = made.readings.items[-1][0]
-        when, _ = made.commands.wait(is_damp)
+        when, _ = made.commands.wait(is_damp, since=commands)
         record_testsuite_property(f"last_reading_to_damp_{tick_source}", when - quiet_since)
         assert when - quiet_since <= SENSOR_TIMEOUT + TICK + MARGIN
         _, array = made.diagnostics.wait(lambda m: "DAMPED" in m.status[0].message, since=since)
@@ -60,12 +61,13 @@ def test_sensors_that_never_come_damp_as_well(rig):
 @pytest.mark.parametrize("lock_step", [False, True])
 def test_a_signal_damps_before_the_process_ends_within_a_second(rig, number, lock_step):
     made = rig(lock_step=lock_step).up().running(resets=2)
+    commands = len(made.commands.items)
     sent = time.monotonic()
     made.controller.send_signal(number)
     assert made.controller.wait(5.0) == 0, made.logs()
     ended = time.monotonic()
     assert ended - sent <= 1.0
-    when, _ = made.commands.wait(is_damp)
+    when, _ = made.commands.wait(is_damp, since=commands)
     assert when <= ended
 
 
