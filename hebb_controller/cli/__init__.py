@@ -93,5 +93,6 @@ def main() -> None:
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
-        click.echo(f"error: {error.filename or 'standard output'}: {error.strerror}.", err=True)
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror}.", err=True)
         sys.exit(2)

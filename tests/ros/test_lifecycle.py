@@ -179,9 +179,7 @@ def test_an_estop_while_it_is_being_activated_keeps_it_from_starting(rig):
             made.operator.change_state(CONTROL, "activate", timeout=PATIENCE)
         )
     )
-    since = len(
-        made.diagnostics.items
-    )  # "in transition" may also have been told of the configuring
+    since = len(made.diagnostics.items)  # the configuring may have been told of, too
     activating.start()
     wait_until_it_tells(made, "in transition", since=since)
     assert made.operator.trigger(f"{CONTROL}/estop") == ""

@@ -57,8 +57,17 @@ def test_sensors_that_never_come_damp_as_well(rig):
     assert "no sensor reading yet" in made.operator.trigger(f"{CONTROL}/reset_estop")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture
+def hangups():
+    """Let children heed SIGHUP, which nohup would have them ignore."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("lock_step", [False, True])
+@pytest.mark.usefixtures("hangups")
 def test_a_signal_damps_before_the_process_ends_within_a_second(rig, number, lock_step):
     made = rig(lock_step=lock_step).up().running(resets=2)
     commands = len(made.commands.items)

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 import time
 from dataclasses import replace
 
@@ -202,6 +203,21 @@ def test_the_module_runs_like_the_command(tmp_path):
     assert done.returncode == 2
     assert done.stderr == "error: gone.rule.safetensors: no such file.\n"
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_disk_that_is_full_behind_the_output_is_one_line(rule):
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "hebb_controller.cli", "inspect", str(rule)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: No space left on device.\n"
 
 
 def test_a_missing_extra_is_one_line_that_says_what_to_install(hebb, rule, monkeypatch):
