@@ -6,9 +6,9 @@ import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import click
 import numpy as np
