@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sys
 
 import click
@@ -95,4 +96,6 @@ def main() -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {where}{error.strerror}.", err=True)
+        if not error.filename:  # what standard output still holds would fail again at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(2)

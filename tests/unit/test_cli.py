@@ -209,7 +209,11 @@ def test_a_disk_that_is_full_behind_the_output_is_one_line(rule):
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
             [sys.executable, "-m", "hebb_controller.cli", "inspect", str(rule)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+                "PYTHONUNBUFFERED": "",  # so that the output is written once more at the exit
+            },
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
