@@ -45,7 +45,10 @@ def write_atomically(path: Path, data: bytes, *, alone: bool = False) -> None:
     """
     partial = path.with_name(f".{path.name}.{'partial' if alone else os.getpid()}")
     try:
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the name without the data
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

@@ -87,6 +87,21 @@ def load_model(
     return body, joints
 
 
+def model_path(robot: RobotSpec) -> Path:
+    """Return where a robot's model file is.
+
+    Raises:
+        RobotSpecError: there is none.
+    """
+    path = Path(pybullet_data.getDataPath()) / robot.simulation.model
+    if not path.is_file():
+        raise RobotSpecError(
+            f"robot '{robot.name}': there is no model {path}, nor one beside the spec. Give a path "
+            f"relative to the spec, one in pybullet_data, or an absolute one."
+        )
+    return path
+
+
 def rotor_inertia(robot: RobotSpec, shortened: Mapping[str, float]) -> FloatArray:
     """Return the inertia that :func:`load_model` adds to the link of each joint, (n,) kg·m²."""
     gone = [shortened.get(name) == 0.0 for name in robot.joint_names]
@@ -106,12 +121,7 @@ def add_inertia(client: int, body: int, link: int, inertia: float) -> None:
 
 @contextlib.contextmanager
 def _model_file(robot: RobotSpec, *, visual: bool, shortened: Mapping[str, float]) -> Iterator[str]:
-    path = Path(pybullet_data.getDataPath()) / robot.simulation.model
-    if not path.is_file():
-        raise RobotSpecError(
-            f"robot '{robot.name}': there is no model {path}, nor one beside the spec. Give a path "
-            f"relative to the spec, one in pybullet_data, or an absolute one."
-        )
+    path = model_path(robot)
     density = robot.simulation.density
     text = (
         urdf_to_load(

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -248,7 +249,9 @@ def preset(name: str, seed: int, robot: str | None = None) -> Preset:
         raise TrainingError(
             f"preset '{name}' is for robot 'ant' only. Use another preset with --robot."
         )
-    return PRESETS[name](seed, robot)
+    # A worker of a cluster has another working directory.
+    place = str(Path(robot).absolute()) if robot.endswith((".yaml", ".yml")) else robot
+    return PRESETS[name](seed, place)
 
 
 def _plastic(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -10,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..json_fields import Json
     from ..plasticity import Array
+    from ..robot import RobotSpec
     from ..rule import Rule
     from ..train.trainer import Generation, Trainer, TrainingSpec
 
@@ -124,13 +127,13 @@ def train(
         recipe.conditions,
         out,
         start=vector,
-        body=load_robot(recipe.spec.robot),
+        robot=_digest(load_robot(recipe.spec.robot)),
         revision=_revision(),
         resume=resume,
     )
     if trainer.revisions not in {(), (_revision(),)}:
         before = ", ".join(trainer.revisions)
-        click.echo(f"The run was made with revision {before}; this is {_revision()}.", err=True)
+        _say(f"The run was made with revision {before}; this is {_revision()}.")
     lines = trainer.run(factory)
     if tensorboard:
         lines = with_scalars(lines, out / SCALARS_NAME, done=trainer.evolution.generation)
@@ -138,10 +141,10 @@ def train(
         interrupted = False
         try:
             _progress(trainer, lines)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BrokenPipeError):
             interrupted = True
         if interrupted and not trainer.rewind():
-            click.echo("Stopped in the first generation: nothing to keep yet.", err=True)
+            _say("Stopped in the first generation: nothing to keep yet.")
             sys.exit(130)
         provenance = _provenance(trainer, preset, network, workers)
         if robot is not None:
@@ -151,8 +154,22 @@ def train(
             provenance["start"] = {"sha256": first.sha256, **first.header.provenance}
         _export(trainer, provenance, out, network)
     if interrupted:
-        click.echo(f"Stopped. Continue with the same options and --resume: {out}", err=True)
+        _say(f"Stopped. Continue with the same options and --resume: {out}")
         sys.exit(130)
+
+
+def _say(text: str) -> None:
+    # Whoever reads this, such as tee, may have ended on the same Ctrl-C.
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(text, err=True)
+
+
+def _digest(robot: RobotSpec) -> str:
+    """Return what recognises a robot by its spec and its model, wherever their files are."""
+    from hebb_sim.robot_model import model_path
+
+    spec = replace(robot, simulation=replace(robot.simulation, model=""))
+    return hashlib.sha256(repr(spec).encode() + model_path(robot).read_bytes()).hexdigest()
 
 
 def _vector(spec: TrainingSpec, rule: Rule, path: Path) -> Array:
@@ -176,7 +193,7 @@ def _vector(spec: TrainingSpec, rule: Rule, path: Path) -> Array:
         ) from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def _one_interrupt() -> Iterator[None]:
     """Raise KeyboardInterrupt once; later signals are answered with a request to wait.
 
@@ -191,7 +208,8 @@ def _one_interrupt() -> Iterator[None]:
 
     def wait(*_: object) -> None:
         # Not by click: the signal may arrive in the middle of its own writing.
-        os.write(2, b"\nStopping: finishing what is running, then writing the files.\n")
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nStopping: finishing what is running, then writing the files.\n")
 
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in kept:
@@ -234,31 +252,31 @@ def _export(
     if isinstance(genome, BaselineGenome):
         path = out / BASELINE_NAME.format(network)
         save_baseline(genome.baseline(vector, provenance), path)
-        click.echo(f"Network after {done} generations: {path}", err=True)
+        _say(f"Network after {done} generations: {path}")
     elif isinstance(genome, Genome):
         path = out / RULE_NAME
         rule = genome.rule(vector, provenance)
         if trainer.done and _stands(rule, path):
-            click.echo(f"Rule after {done} generations, unchanged: {path}", err=True)
+            _say(f"Rule after {done} generations, unchanged: {path}")
         else:
             save_rule(rule, path)
-            click.echo(f"Rule after {done} generations: {path}", err=True)
+            _say(f"Rule after {done} generations: {path}")
             if trainer.done and rule.header.kind != "static":
                 _measure(rule, trainer, path)
     try:
         from ..plots.training import training_curve
     except ModuleNotFoundError:
-        click.echo("No curve: drawing it needs the extra plot.", err=True)
+        _say("No curve: drawing it needs the extra plot.")
         return
     try:
         training_curve(out, out / CURVE_NAME)
     except OSError as error:
-        click.echo(f"No curve: {out / CURVE_NAME}: {error.strerror}.", err=True)
+        _say(f"No curve: {out / CURVE_NAME}: {error.strerror}.")
         return
     except (ValueError, KeyError) as error:
-        click.echo(f"No curve: {out}: its log cannot be read: {error}.", err=True)
+        _say(f"No curve: {out}: its log cannot be read: {error}.")
         return
-    click.echo(f"Curve: {out / CURVE_NAME}", err=True)
+    _say(f"Curve: {out / CURVE_NAME}")
 
 
 def _stands(rule: Rule, path: Path) -> bool:
@@ -281,13 +299,13 @@ def _measure(rule: Rule, trainer: Trainer[Condition], path: Path) -> None:
     from ..rule_file import save_rule
     from .export import with_measurements
 
-    click.echo("Measuring static twin, golden vectors and envelope ...", err=True)
+    _say("Measuring static twin, golden vectors and envelope ...")
     try:
         save_rule(with_measurements(rule, trainer.spec.robot), path)
     except RuleFileError as error:
-        click.echo(f"Not measured: {error}", err=True)
+        _say(f"Not measured: {error}")
     except KeyboardInterrupt:
-        click.echo("Not measured: stopped. Fix: the same command with --resume.", err=True)
+        _say("Not measured: stopped. Fix: the same command with --resume.")
         sys.exit(130)
 
 
@@ -330,14 +348,16 @@ def _version(name: str) -> str:
 def _revision() -> str:
     from ..share import share_dir
 
+    top = share_dir()
     try:
         run = subprocess.run(
             ["git", "describe", "--always", "--dirty"],
-            cwd=share_dir(),
+            cwd=top,
             capture_output=True,
             text=True,
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return "not a checkout"
-    return run.stdout.strip()
+    # An installation may be inside the checkout of something else.
+    return run.stdout.strip() if (top / "setup.py").is_file() else "not a checkout"

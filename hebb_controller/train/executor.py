@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from types import TracebackType
 from typing import TypeVar
 
@@ -59,6 +60,27 @@ def local_processes(workers: int) -> ExecutorFactory:
         )
 
     return make
+
+
+@contextlib.contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM, which would leave a worker half started and its traceback.
+
+    What came meanwhile is raised at the end. Workers inherit that Ctrl-C is blocked.
+    """
+    held: list[int] = []
+    on_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if on_main else ()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    kept = {number: signal.signal(number, lambda n, _: held.append(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for caught in held:
+            signal.raise_signal(caught)
 
 
 def _start_worker(parent: int) -> None:
@@ -143,11 +165,12 @@ class TaskRunner:
         results: dict[int, R],
         on_result: Callable[[], object],
     ) -> None:
-        futures: Iterable[tuple[int, Future[R]]] = [
-            (i, self._pool.submit(function, task))
-            for i, task in enumerate(tasks)
-            if i not in results
-        ]
+        with _no_interrupt():
+            futures = [
+                (i, self._pool.submit(function, task))
+                for i, task in enumerate(tasks)
+                if i not in results
+            ]
         for i, future in futures:
             results[i] = future.result()
             on_result()

@@ -20,7 +20,7 @@ from typing import TypeVar
 import ray
 import ray.exceptions
 
-from ..errors import TrainingError
+from ..errors import HebbError, TrainingError
 from .executor import ExecutorFactory
 
 R = TypeVar("R")
@@ -55,7 +55,7 @@ def ray_cluster(address: str) -> ExecutorFactory:
                 logging_level=logging.ERROR,
             )
         except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0]
+            reason = " ".join(str(error).split())
             raise TrainingError(
                 f"ray:{address}: no Ray cluster answers: {reason.rstrip('.')}. "
                 f"Fix: start one with 'ray start --head', or use --cluster local."
@@ -131,6 +131,8 @@ def _call(function: Callable[..., R], *arguments: object, **named: object) -> R:
 def _translated(error: BaseException) -> BaseException:
     """Return the error that a local pool would raise in place of Ray's."""
     text = str(error)
+    if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, HebbError):
+        return error.cause
     if isinstance(error, LOST):
         translated: BaseException = BrokenExecutor(f"Ray gave up: {text.partition(chr(10))[0]}")
     elif isinstance(error, ray.exceptions.RaySystemError) and "ModuleNotFoundError" in text:

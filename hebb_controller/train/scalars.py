@@ -27,8 +27,12 @@ def with_scalars(
     from torch.utils.tensorboard import SummaryWriter
 
     try:
-        with contextlib.closing(SummaryWriter(str(directory), purge_step=done + 1)) as writer:
-            for line in lines:
+        with contextlib.ExitStack() as stack:
+            writer = None
+            for line in lines:  # the first one shows that no other run is using the directory
+                if writer is None:
+                    writer = SummaryWriter(str(directory), purge_step=done + 1)
+                    stack.enter_context(contextlib.closing(writer))
                 for name, value in asdict(line).items():
                     if name != "generation":
                         writer.add_scalar(name, value, line.generation)

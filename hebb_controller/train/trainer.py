@@ -19,7 +19,7 @@ from ..errors import RuleFileError, TrainingError
 from ..files import write_atomically
 from ..json_fields import Json, decode
 from ..plasticity import Array
-from ..robot import FloatArray, RobotSpec
+from ..robot import FloatArray
 from .checkpoint import NAME as CHECKPOINT_NAME
 from .checkpoint import load_checkpoint, save_checkpoint
 from .curriculum import Progress, Stage
@@ -119,7 +119,7 @@ class Trainer(Generic[C]):
             numbered across generations, and all have the same number of conditions.
         directory: where the log and the checkpoint go; created if missing.
         start: (size,) initial mean; None for the genome's own start.
-        body: the robot; a run does not resume with another one of the same name.
+        robot: digest of the robot; a run does not resume with another one, whatever its name.
         revision: revision of the code, for the record.
         resume: whether to resume the run in the directory.
 
@@ -136,7 +136,7 @@ class Trainer(Generic[C]):
         directory: Path,
         *,
         start: Array | None = None,
-        body: RobotSpec | None = None,
+        robot: str | None = None,
         revision: str = "",
         resume: bool = False,
     ) -> None:
@@ -148,7 +148,7 @@ class Trainer(Generic[C]):
         samples = [[conditions(stage, draw) for draw in range(SAMPLES)] for stage in stages]
         self._digests: dict[str, Json] = {
             "conditions": hashlib.sha256(repr(samples).encode()).hexdigest(),
-            "body": None if body is None else hashlib.sha256(repr(body).encode()).hexdigest(),
+            "robot": robot,
             "start": None if start is None else hashlib.sha256(start.tobytes()).hexdigest(),
         }
         self._evaluate = evaluate
@@ -255,9 +255,9 @@ class Trainer(Generic[C]):
 
     def _document(self) -> dict[str, Json]:
         # Through JSON, so that it compares equal to what is read back; without the end, since a run
-        # may be continued beyond what was planned.
+        # may be continued beyond what was planned, and without the place of the robot's spec.
         document = asdict(replace(self.spec, generations=0))
-        del document["ticks"]
+        del document["ticks"], document["robot"]
         spec: Json = json.loads(json.dumps(document))
         return {"spec": spec, **self._digests}
 
@@ -311,9 +311,12 @@ class Trainer(Generic[C]):
                 f"Continue it with the version that began it, or name another --out."
             )
         ours = self._document()
-        if any(document[name] != value for name, value in ours.items() if name in document):
+        theirs = {name: document[name] for name in ours if name in document}
+        if isinstance(theirs["spec"], dict):
+            theirs["spec"].pop("robot", None)  # of a version that compared its name
+        if other := [name for key in theirs for name in _differences(ours[key], theirs[key], key)]:
             raise TrainingError(
-                f"{self._directory}: was started with different options. "
+                f"{self._directory}: was started with different options: {', '.join(other)}. "
                 f"Repeat those options, or name another --out."
             )
         where = str(self._directory)
@@ -340,6 +343,15 @@ class Trainer(Generic[C]):
             kept = "\n".join((*lines[:generation], ""))
             with self._writing():
                 write_atomically(log, kept.encode(), alone=True)
+
+
+def _differences(ours: Json, theirs: Json, name: str) -> Iterator[str]:
+    """Yield the names of the innermost fields that differ."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted(ours.keys() | theirs.keys()):
+            yield from _differences(ours.get(key), theirs.get(key), f"{name}.{key}")
+    elif ours != theirs:
+        yield name
 
 
 def _lines(log: Path) -> list[str]:

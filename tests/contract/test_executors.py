@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from toys import InlineExecutor, ToyCondition, slide, toy_training, write_toy_robot
 
-from hebb_controller.errors import TrainingError
+from hebb_controller.errors import RobotSpecError, TrainingError
+from hebb_controller.robot import load_robot
 from hebb_controller.train.executor import (
     MAX_REBUILDS,
     TaskRunner,
@@ -116,7 +117,10 @@ def test_on_ray_a_function_is_stored_once_however_often_it_is_called(ray_address
         assert runner.map(heavy, range(6)) == [100_000.0 + x for x in range(6)]
         with pytest.raises(ZeroDivisionError):  # an error in a task is the caller's here, too
             runner.map(divide, [1, 0])
-    assert stored == [heavy, divide]
+        with pytest.raises(RobotSpecError) as caught:
+            runner.map(load_robot, ["nobody"])
+    assert str(caught.value).startswith("robot 'nobody': no such spec. ")
+    assert stored == [heavy, divide, load_robot]
 
 
 def sum_of(array, x):

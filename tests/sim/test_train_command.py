@@ -6,45 +6,26 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pybullet_data
 import pytest
 import yaml
 from command_line import one_error
+from tiny_training import tiny
 
 from hebb_controller.cli import presets
-from hebb_controller.network import InitialSpec
-from hebb_controller.observation import Channel
 from hebb_controller.rule_file import load_rule
 from hebb_controller.share import share_dir
 from hebb_controller.train.baseline_file import BASELINE_KINDS, load_baseline
 from hebb_controller.train.trainer import LOG_NAME
-from hebb_sim.condition import Condition
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """Make the preset small: a pair of candidates, episodes of a few ticks, three generations."""
-    recipe = presets.fast
-
-    def tiny(seed, robot="a1"):
-        preset = recipe(seed, robot).until(3, None)
-        genome = replace(
-            preset.spec.genome,
-            layer_sizes=(12, 12),
-            contract=replace(
-                preset.spec.genome.contract, channels=(Channel("joint_position", 1.0, 5.0),)
-            ),
-            initial=InitialSpec("uniform", 0.1),
-            mirrors=None,
-        )
-        spec = replace(
-            preset.spec, genome=genome, evolution=replace(preset.spec.evolution, pairs=2)
-        )
-        return presets.Preset(spec, lambda stage, generation: (Condition(0.2),))
-
-    monkeypatch.setitem(presets.PRESETS, "fast", tiny)
+    """Make the preset small."""
+    monkeypatch.setitem(presets.PRESETS, "fast", tiny(presets.fast))
 
 
 def coefficients(directory):
@@ -78,7 +59,35 @@ def test_another_robot_is_trained_by_the_same_recipe(hebb, small, tmp_path):
     assert header.contract.robot == "mini_cheetah"
     assert header.provenance["command"].endswith("--robot mini_cheetah")
     code, _, errors = hebb("train", "--out", out, *static, "--resume")
-    one_error(code, errors, "started with different options")
+    one_error(
+        code,
+        errors,
+        "different options: spec.genome.contract.joints, spec.genome.contract.robot, robot. R",
+    )
+
+
+def test_a_run_goes_on_wherever_its_robot_is_but_not_with_another_model(
+    hebb, small, tmp_path, monkeypatch
+):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    document = yaml.safe_load((share_dir() / "config" / "robots" / "a1.yaml").read_text())
+    model = Path(pybullet_data.getDataPath()) / document["simulation"]["urdf"]
+    text = model.read_text(encoding="utf-8").replace("../", f"{model.parents[1]}/")
+    (kept / "dog.urdf").write_text(text, encoding="utf-8")
+    document["simulation"]["urdf"] = "dog.urdf"
+    (kept / "dog.yaml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    words = ("train", "--network", "static", "--workers", 1, "--out", tmp_path / "run")
+    monkeypatch.chdir(kept)
+    code, _, errors = hebb(*words, "--robot", "dog.yaml", "--generations", 1)
+    assert code == 0, errors
+    kept.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = hebb(*words, "--robot", "moved/dog.yaml", "--generations", 2, "--resume")
+    assert code == 0, errors
+    (tmp_path / "moved" / "dog.urdf").write_text(f"{text}\n<!-- edited -->\n", encoding="utf-8")
+    code, _, errors = hebb(*words, "--robot", "moved/dog.yaml", "--generations", 3, "--resume")
+    one_error(code, errors, "started with different options: robot. Repeat")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A training run on a toy: what it does, and says that it did; all in this process."""
 
+import contextlib
 import json
 import math
 from dataclasses import replace
@@ -130,6 +131,13 @@ def test_scalars_of_a_continued_run_hide_what_was_not_saved(tmp_path, robot_file
     (tmp_path / "file").touch()
     with pytest.raises(TrainingError, match=r"scalars cannot be written: .*Not a directory"):
         next(with_scalars(lines, tmp_path / "file" / "board", done=0))
+    spec, busy = toy_training(robot_file), tmp_path / "busy"
+    with contextlib.closing(Trainer(spec, slide, conditions, busy).run(InlineExecutor)) as run:
+        next(run)
+        other = Trainer(spec, slide, conditions, busy, resume=True).run(InlineExecutor)
+        with pytest.raises(TrainingError, match="another run is using it"):
+            next(with_scalars(other, busy / "board", done=1))
+    assert not (busy / "board").exists()
 
 
 def test_episodes_that_are_not_finite_are_scored_and_do_not_spread(tmp_path, robot_file):

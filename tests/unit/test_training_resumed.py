@@ -54,12 +54,13 @@ def test_a_run_is_not_continued_under_other_conditions(tmp_path, robot_file):
     Trainer(spec, slide, conditions, tmp_path / "run", resume=True)
 
 
-def test_a_run_is_not_continued_on_a_robot_that_was_changed(tmp_path, robot, robot_file):
-    spec, heavier = toy_training(robot_file), replace(robot, kp=2.0 * robot.kp)
-    next(Trainer(spec, slide, conditions, tmp_path / "run", body=robot).run(InlineExecutor))
-    with pytest.raises(TrainingError, match="started with different options"):
-        Trainer(spec, slide, conditions, tmp_path / "run", body=heavier, resume=True)
-    Trainer(spec, slide, conditions, tmp_path / "run", body=robot, resume=True)
+def test_a_run_is_not_continued_on_a_robot_that_was_changed(tmp_path, robot_file):
+    spec = toy_training(robot_file)
+    next(Trainer(spec, slide, conditions, tmp_path / "run", robot="1").run(InlineExecutor))
+    with pytest.raises(TrainingError, match=r"started with different options: robot\."):
+        Trainer(spec, slide, conditions, tmp_path / "run", robot="2", resume=True)
+    elsewhere = replace(spec, robot="elsewhere")
+    Trainer(elsewhere, slide, conditions, tmp_path / "run", robot="1", resume=True)
 
 
 @pytest.mark.parametrize("stop", [1, 3])
@@ -94,7 +95,7 @@ def test_a_finished_run_may_be_continued_further_than_was_planned(tmp_path, robo
 def test_resuming_with_other_options_is_refused_and_changes_nothing(tmp_path, robot_file):
     train(tmp_path / "run", robot_file, stop=1)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    with pytest.raises(TrainingError, match="started with different options"):
+    with pytest.raises(TrainingError, match=r"started with different options: spec\.seed\."):
         train(tmp_path / "run", robot_file, resume=True, seed=8)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == kept
 
