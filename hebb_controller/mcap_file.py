@@ -7,6 +7,7 @@ the same messages.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from mcap_ros2.writer import Writer as Ros2Writer
 from .errors import RecordingError
 from .recording import FRONT, Checkpoint, Labels, Moment, Recording, Tick
 
+LOG = logging.getLogger(__name__)
 MAX_FRONT = 2.0**53  # beyond it, a float64 no longer holds every whole number
 
 SUFFIX = ".mcap"
@@ -81,7 +83,7 @@ class McapFile:
             raise RecordingError(f"{path}: not started: {reason}.")
         try:
             self._stream = path.open("xb")
-            self._writer = Writer(self._stream)
+            self._writer = Writer(self._stream, enable_data_crcs=True)
             self._writer.start(profile="ros2")
             self._whole = 0
             self.flush()
@@ -211,7 +213,7 @@ class _Array(NamedTuple):
 def read_recording(path: Path) -> Recording:
     """Return the observations, actions and weights in an MCAP file, in order.
 
-    A truncated file is read as far as it goes.
+    A file that was cut off or damaged is read as far as it is intact, with a warning in the log.
 
     Raises:
         RecordingError: the file is missing or not MCAP, does not hold all three topics of one
@@ -245,7 +247,7 @@ def read_recording(path: Path) -> Recording:
 
 
 def messages(path: Path, topics: str, kind: str) -> Iterator[tuple[str, Any]]:
-    """Yield the topic and the decoded message of each message, in file order.
+    """Yield the topic and the decoded message of each message, in file order, as far as it is intact.
 
     Args:
         path: the file.
@@ -258,7 +260,8 @@ def messages(path: Path, topics: str, kind: str) -> Iterator[tuple[str, Any]]:
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
     factory = DecoderFactory()
-    begun = False
+    wanted = re.compile(topics).fullmatch
+    begun, count = False, 0
     if path.exists() and not path.is_file():
         raise RecordingError(f"{path}: cannot be read: it is not a file.")
     try:
@@ -272,15 +275,13 @@ def messages(path: Path, topics: str, kind: str) -> Iterator[tuple[str, Any]]:
                 elif isinstance(record, Message):
                     channel = channels[record.channel_id]
                     schema = schemas.get(channel.schema_id)
-                    if (
-                        schema is None
-                        or schema.name != kind
-                        or not re.fullmatch(topics, channel.topic)
-                    ):
-                        continue
-                    decode = factory.decoder_for(channel.message_encoding, schema)
+                    message = decode = None
+                    if schema is not None and schema.name == kind and wanted(channel.topic):
+                        decode = factory.decoder_for(channel.message_encoding, schema)
+                        message = decode and decode(record.data)
+                    count += 1
                     if decode is not None:
-                        yield channel.topic, decode(record.data)
+                        yield channel.topic, message
     except FileNotFoundError as error:
         raise RecordingError(f"{path}: no such file.") from error
     except OSError as error:
@@ -288,7 +289,10 @@ def messages(path: Path, topics: str, kind: str) -> Iterator[tuple[str, Any]]:
     except Exception as error:
         if not begun:
             raise RecordingError(f"{path}: is not an MCAP file.") from error
-        # Truncated, or damaged from here on: what came before is intact.
+        LOG.warning(
+            "%s: was cut off or is damaged; %d messages were read: %s",
+            *(path, count, str(error) or type(error).__name__),
+        )
 
 
 def _array(message: Any, where: str, before: list[_Array] | None) -> _Array:  # noqa: ANN401

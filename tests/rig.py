@@ -88,9 +88,12 @@ class Recorder:
 
     def wait_for(self, count, timeout=PATIENCE):
         """Wait until ``count`` more messages have come."""
-        wanted = len(self.items) + count
+        self.wait_for_all(len(self.items) + count, timeout)
+
+    def wait_for_all(self, count, timeout=PATIENCE):
+        """Wait until ``count`` messages have come in all."""
         with self._more:
-            assert self._more.wait_for(lambda: len(self.items) >= wanted, timeout)
+            assert self._more.wait_for(lambda: len(self.items) >= count, timeout), len(self.items)
 
 
 def values(status):
@@ -202,13 +205,13 @@ class Rig:
         self.set(SIM, "paused", False)
         return self
 
-    def running(self, *, resets=0):
+    def running(self, *, resets=0, since=0):
         """Wait until the network drives the robot.
 
         Args:
             resets: how often to reset, as an operator would, after a stall of the machine.
+            since: index of the first status that counts.
         """
-        since = 0
         try:
             for _ in range(resets):
                 _, status = self.statuses.wait(

@@ -67,7 +67,7 @@ class ControllerNode(LifecycleNodeMixin, Node):
         self._letting_go = threading.Lock()
         self._drive: Drive | None = None
         self._prepared: Loaded | None = None
-        self._following = False
+        self._following = self._to_follow = False
         self._plasticity = "plastic"  # as last logged, like the swap below
         self._rolled_back = 0
         parameters.check_names(
@@ -157,12 +157,21 @@ class ControllerNode(LifecycleNodeMixin, Node):
 
     def publish_diagnostics(self) -> None:
         """Publish ~/status and /diagnostics."""
-        drive = self._drive
-        self._publish_status(drive.status if drive else None)
+        while True:  # the last status may not be one that changed while it was being published
+            status = self._drive_status()
+            self._publish_status(status)
+            if self._drive_status() is status:
+                break
         self._publish_diagnostics()
+
+    def _drive_status(self) -> LoopStatus | None:
+        drive = self._drive
+        return drive.status if drive else None
 
     def _every_second(self) -> None:
         self._review()
+        if self._to_follow:
+            self._rule_changed.trigger()
         scheduling.collect()
 
     def _review(self) -> None:
@@ -328,10 +337,12 @@ class ControllerNode(LifecycleNodeMixin, Node):
         drive = self._drive
         if drive is None or self._ending.is_set():
             return
+        self._to_follow = True
         try:
             asked = drive.asked()
-        except HebbError:  # the thread has ended, and so will the drive
+        except HebbError:  # tried again within a second, unless the drive ends
             return
+        self._to_follow = False
         if asked != self.get_parameter("rule_file").value:
             self._following = True
             try:

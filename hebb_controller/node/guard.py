@@ -9,6 +9,7 @@ import numpy as np
 from ..robot import FloatArray, RobotSpec
 from ..safety import Safety
 from ..signals import NOTHING_ACTED, Limit, LimitReport, SensorReading
+from .stamp_lag import StampLag
 from .tracking import TrackingMonitor
 from .values import LoopSettings, Sample, Source
 
@@ -46,6 +47,7 @@ class Guard:
         self._changed = dict.fromkeys(SENSORS, 0)  # likewise
         self._frozen: set[str] = set()  # sensors that must read something new before a reset
         self._advanced: dict[str, tuple[int, float]] = {}  # topic -> its stamp, and since when
+        self._lag = StampLag(settings.sensor_timeout)
         self._last_heartbeat = self._estop = -np.inf
 
     @property
@@ -54,8 +56,14 @@ class Guard:
         settings = self._settings
         return LOCK_STEP_WATCHDOG if settings.lock_step else settings.sensor_timeout
 
-    def start(self) -> None:
-        """Assume, as of now, that the robot tracks its targets and the stamps advance."""
+    def start(self, *, afresh: bool = True) -> None:
+        """Assume, as of now, that the robot tracks its targets and the stamps advance.
+
+        Args:
+            afresh: whether the sensors may have other delays than before, too.
+        """
+        if afresh:
+            self._lag.restart()
         self._tracking.restart()
         self._stamp, self._advanced, self._frozen = -1, {}, set()
 
@@ -98,7 +106,11 @@ class Guard:
         if report.acted is Limit.STALE and sample.sources:
             oldest = min(sample.sources, key=lambda source: source.received)
             return replace(report, detail=f"{report.detail}: nothing new on {oldest.topic}")
-        return report if report.tripped else self._check_range(sample.reading)
+        if report.tripped:
+            return report
+        if not settings.lock_step and (late := self._lag.fault(now)):
+            return LimitReport(Limit.STALE, late)
+        return self._check_range(sample.reading)
 
     def _check_range(self, reading: SensorReading) -> LimitReport:
         """Report whether a joint reads far outside its range: its driver has another zero or unit.
@@ -176,7 +188,7 @@ class Guard:
         return NOTHING_ACTED
 
     def watch(self, sample: Sample, now: float) -> None:
-        """Track whether the stamps advance, and whether frozen sensors read something new."""
+        """Track whether the stamps advance in time, and whether frozen sensors read something new."""
         step = 0 if self._stamp < 0 else sample.stamp - self._stamp
         self._elapsed += min(max(step, 0), round(self._settings.sensor_timeout * 1e9))
         self._stamp = sample.stamp
@@ -185,6 +197,7 @@ class Guard:
             topic: before[topic] if before.get(topic, (-1, now))[0] == stamp else (stamp, now)
             for topic, stamp, _ in sample.sources or (Source("", sample.stamp, now),)
         }
+        self._lag.watch(sample.sources, now)
         if self._last is not None and self._frozen:
             self._frozen = self._frozen.difference(_changes(self._last, sample.reading))
 

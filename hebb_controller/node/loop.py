@@ -120,7 +120,7 @@ class ControlLoop:
         self._started = self._called = now
         self._sample = self._held = self._ramp = None
         self._pace.restart()
-        self.guard.start()
+        self.guard.start(afresh=self.status.phase is Phase.INACTIVE)
         self._update_status(phase=Phase.TO_DEFAULT_POSE, reason="")
 
     def stop(self) -> Command | None:

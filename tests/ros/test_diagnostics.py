@@ -7,7 +7,7 @@ import time
 import pytest
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rig import CONTROL
+from rig import CONTROL, PATIENCE
 from sensor_msgs.msg import Imu, JointState
 
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -115,7 +115,7 @@ def driven(rig, robot):
     made.simulator.end()
     driver = Driver(made.operator, robot)
     try:
-        assert made.operator.change_state(CONTROL, "configure"), made.logs()
+        assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE), made.logs()
         assert wait_for(made, "Inputs", FINE) == 0
         yield made, driver
     finally:
@@ -163,7 +163,7 @@ def test_a_receiver_that_asks_for_less_hears_the_commands_and_nothing_is_wrong(d
     receiver = node.create_subscription(
         JointState, "joint_command", lambda _: heard.set(), BEST_EFFORT
     )
-    assert heard.wait(15.0)
+    assert heard.wait(PATIENCE)
     start = len(made.diagnostics.items)
     wait_for(made, "Inputs", FINE)
     wait_for(made, "Inputs", FINE)

@@ -98,6 +98,7 @@ def test_joints_in_another_order_every_time_change_nothing(start):
         made.up()
         assert made.simulator.wait(60.0) == 0, made.logs()
         assert made.status["phase"] == "RUN", made.logs()
+        made.readings.wait_for_all(200)  # the last ones may still be on their way
         trajectories.append(
             {
                 (m.header.stamp.sec, m.header.stamp.nanosec): sorted(

@@ -73,7 +73,7 @@ def test_a_swap_that_the_control_thread_does_not_take_is_taken_back_and_the_node
     made = driving(faulty("late"))
     before = made.operator.get_parameter(CONTROL, "rule_file")
     made.set(CONTROL, "rule_file", str(rules / "two.rule.safetensors"))
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + PATIENCE
     while made.operator.get_parameter(CONTROL, "rule_file") != before:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -1,6 +1,8 @@
 """What comes into the node and how its commands leave it, over real DDS, each node a process."""
 
 import functools
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -155,7 +157,7 @@ def test_that_nobody_commands_a_rule_that_needs_it_is_said(rig, robot, linear):
 # joint_states in parts
 
 DRIVER = """
-import sys, time
+import signal, sys, time
 import rclpy
 from rclpy.node import Node
 from sensor_msgs.msg import Imu, JointState
@@ -167,7 +169,13 @@ rclpy.init(args=[])
 node = Node(name)
 states = node.create_publisher(JointState, "joint_states", 1)
 imus = node.create_publisher(Imu, "imu/data", 1) if with_imu == "imu" else None
-tick = 0
+tick, waiting, slow = 0, [], False
+
+def toggle(*_):
+    global slow
+    slow = not slow
+
+signal.signal(signal.SIGUSR1, toggle)  # then every other message of the imu waits in a queue
 while rclpy.ok():
     tick += 1
     message = JointState(name=joints, position=[p + 1e-6 * (tick % 7) for p in pose])
@@ -178,7 +186,12 @@ while rclpy.ok():
         imu = Imu()
         imu.orientation.w = 1.0
         imu.header.stamp = message.header.stamp
-        imus.publish(imu)
+        imu.angular_velocity.x = 1e-6 * (tick % 7)
+        waiting.append(imu)
+        if not slow:
+            del waiting[:-1]
+        if tick % 2 or not slow:
+            imus.publish(waiting.pop(0))
     time.sleep(0.01)
 """
 
@@ -218,6 +231,30 @@ def test_two_drivers_make_one_robot_and_the_joints_of_the_one_that_dies_are_name
         made.commands.wait(is_damp)
         drivers.enter_context(driver("rear", robot, rear, imu=False))
         since = len(made.diagnostics.items)
+        made.diagnostics.wait(inputs(lambda said: said == "readings arrive"), since=since)
+        since = len(made.statuses.items)
+        assert made.operator.trigger(f"{CONTROL}/reset_estop") == ""
+        made.wait_for_phase("RUN", since=since)
+
+
+def test_an_imu_whose_readings_fall_behind_damps_and_the_reset_waits_until_they_have_caught_up(
+    rig, robot
+):
+    made = rig(patient=True)
+    made.simulator.end()
+    with driver("all", robot, robot.joint_names, imu=True) as process:
+        assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE), made.logs()
+        made.diagnostics.wait(inputs(lambda said: said == "readings arrive"))
+        assert made.operator.change_state(CONTROL, "activate"), made.logs()
+        made.running()
+        since = len(made.statuses.items)
+        process.send_signal(signal.SIGUSR1)
+        made.wait_for_phase("DAMPED", since=since)
+        assert re.match(r"imu/data arrives \d\.\d\d s later than it did: ", made.status["reason"])
+        made.commands.wait(is_damp)
+        assert "imu/data arrives" in made.operator.trigger(f"{CONTROL}/reset_estop")
+        since = len(made.diagnostics.items)
+        process.send_signal(signal.SIGUSR1)
         made.diagnostics.wait(inputs(lambda said: said == "readings arrive"), since=since)
         since = len(made.statuses.items)
         assert made.operator.trigger(f"{CONTROL}/reset_estop") == ""

@@ -154,9 +154,10 @@ def test_an_error_inside_a_transition_is_logged_and_damps_and_the_node_can_be_us
     time.sleep(2.5 if fault == "hang" else 0.0)  # the thread that hung has come back by then
     assert quiet(made)
     if ended == "unconfigured":
+        since = len(made.statuses.items)
         go(made, "configure", "activate")
         made.set(SIM, "paused", False)
-        made.running()
+        made.running(since=since)
 
 
 def test_an_error_in_the_processing_of_an_error_finalizes(faulty):

@@ -20,6 +20,7 @@ def trajectory(rig, seed):
     made.up()
     assert made.simulator.wait(60.0) == 0, made.logs()
     assert made.status["phase"] == "RUN", made.logs()
+    made.readings.wait_for_all(round(SECONDS / 0.02))  # the last ones may still be on their way
     positions = {
         (m.header.stamp.sec, m.header.stamp.nanosec): bytes(m.position) + bytes(m.velocity)
         for _, m in made.readings.items

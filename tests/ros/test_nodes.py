@@ -24,7 +24,7 @@ def test_each_state_commands_what_the_table_says(held, rule_file, sha256):
     assert operator.state(CONTROL) == "unconfigured"
     assert "not active" in operator.trigger(f"{CONTROL}/estop")
     held.set(SIM, "paused", False)
-    assert operator.change_state(CONTROL, "configure")
+    assert operator.change_state(CONTROL, "configure", timeout=PATIENCE)
     held.readings.wait_for(20)
     assert not commands.items  # neither unconfigured nor inactive
 
@@ -73,7 +73,7 @@ def test_what_does_not_fit_fails_to_configure_with_one_clear_line(held, name, va
     before = len(held.controller.output())
     held.set(CONTROL, name, value)
     try:
-        assert not held.operator.change_state(CONTROL, "configure")
+        assert not held.operator.change_state(CONTROL, "configure", timeout=PATIENCE)
         assert held.operator.state(CONTROL) == "unconfigured"
         said = held.controller.output()[before:]
         assert reason in said
@@ -83,7 +83,7 @@ def test_what_does_not_fit_fails_to_configure_with_one_clear_line(held, name, va
 
 
 def test_after_a_failure_the_mended_parameter_configures(held):
-    assert held.operator.change_state(CONTROL, "configure")
+    assert held.operator.change_state(CONTROL, "configure", timeout=PATIENCE)
 
 
 def test_somebody_else_on_the_command_topic_keeps_the_robot_from_being_driven(held):
@@ -138,7 +138,8 @@ def test_the_simulated_robot_looks_like_a_real_one_and_tells_what_a_real_one_can
     clock, odom = Recorder(), Recorder()
     held.operator.watch(Clock, "/clock", clock)
     held.operator.watch(Odometry, "odom", odom)
-    _, last = odom.wait(lambda _: True)
+    clock.wait_for(1)
+    _, last = odom.wait(lambda _: True, since=len(odom.items))
     clock.wait(lambda m: m.clock == last.header.stamp)
     held.readings.wait(lambda m: m.header.stamp == last.header.stamp)
     assert (last.header.frame_id, last.child_frame_id) == ("odom", "base_link")
@@ -160,7 +161,7 @@ def test_a_bad_value_at_the_start_ends_the_process_with_one_line(
     tmp_path, module, parameters, reason
 ):
     with NodeProcess(module, parameters, log=tmp_path / "log") as process:
-        assert process.wait(20.0) == 2
+        assert process.wait(PATIENCE) == 2
         said = process.output()
     assert reason in said
     assert "Traceback" not in said

@@ -39,7 +39,8 @@ def path(message):
     return bytes(message.position) + bytes(message.velocity)
 
 
-def trajectory(made):
+def trajectory(made, seconds):
+    made.readings.wait_for_all(round(seconds / 0.02))  # the last ones may still be on their way
     return {(m.header.stamp.sec, m.header.stamp.nanosec): path(m) for _, m in made.readings.items}
 
 
@@ -48,7 +49,7 @@ def test_a_run_in_which_every_swap_is_refused_is_the_undisturbed_run_bit_for_bit
     controller = {"rule_dir": str(more_rules), "rule_file": str(more_rules / f"one{SUFFIX}")}
     made = rig(sim={"duration": seconds}, controller=controller, lock_step=True).up()
     assert made.simulator.wait(60.0) == 0, made.logs()
-    undisturbed = trajectory(made)
+    undisturbed = trajectory(made, seconds)
     assert made.status["phase"] == "RUN", made.status
     # in real time, so that there is time for many, also on a busy machine
     sim = {"duration": seconds, "lock_step": True, "real_time_factor": 1.0}
@@ -63,7 +64,7 @@ def test_a_run_in_which_every_swap_is_refused_is_the_undisturbed_run_bit_for_bit
     assert len(reasons) >= 5
     assert all(reasons), reasons
     assert made.status["swap"] == "0"
-    assert trajectory(made) == undisturbed
+    assert trajectory(made, seconds) == undisturbed
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +165,7 @@ def test_what_was_learned_outlives_the_process_and_another_runtime_goes_on_from_
     }
     made = rig(controller=parameters, lock_step=True)
     first = parameters["snapshot_file"]
-    assert made.operator.change_state(CONTROL, "configure"), made.logs()
+    assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE), made.logs()
     assert made.operator.trigger(f"{CONTROL}/restore") == ""
     assert made.operator.switch(f"{CONTROL}/freeze", on=True) == ""
     assert made.operator.change_state(CONTROL, "activate"), made.logs()

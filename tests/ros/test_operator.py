@@ -15,6 +15,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
+from rig import PATIENCE
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
@@ -44,7 +45,7 @@ def test_an_operator_hears_on_when_publishers_are_destroyed_in_another_thread(ha
             operator.node.destroy_publisher(publisher)
         heard.clear()
         chatter.publish(Empty())
-        assert heard.wait(15.0)
+        assert heard.wait(PATIENCE)
 
 
 @pytest.fixture

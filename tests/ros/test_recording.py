@@ -39,7 +39,7 @@ def recorder(tmp_path):
 
     def start(made, path=tmp_path / "run.mcap", **parameters):
         heard_by = made.operator.node.count_subscribers
-        end = time.monotonic() + 10.0
+        end = time.monotonic() + PATIENCE
         while any(heard_by(f"{CONTROL}/{name}") for name in TOPICS):  # the recorder before
             assert time.monotonic() < end
             time.sleep(0.05)
@@ -263,7 +263,7 @@ def test_what_cannot_be_recorded_is_refused_and_a_file_that_is_there_is_kept(wal
     ):
         parameters = {"record": str(record), "keep_free": keep_free}
         process = NodeProcess(RECORDER, parameters, log=tmp_path / "refused.log")
-        assert process.wait(15.0) == 2
+        assert process.wait(PATIENCE) == 2
         assert re.fullmatch(rf"recorder_node: .*{words}.*\n", process.output())
     assert path.read_bytes() == b"precious"
     assert not list(tmp_path.glob("x.*"))

@@ -6,7 +6,8 @@ import threading
 import time
 
 import pytest
-from rig import CONTROL, is_damp, values
+from nav_msgs.msg import Odometry
+from rig import CONTROL, PATIENCE, Recorder, is_damp, values
 
 from hebb_controller.node.operator_client import NodeTimeoutError
 
@@ -22,6 +23,11 @@ def test_quiet_sensors_damp_in_time_and_for_good_until_the_reset(
 ):
     made = rig(controller={"tick_source": tick_source}).up().running(resets=2)
     made.readings.wait_for(25)
+    odometry = Recorder()
+    made.operator.watch(Odometry, "odom", odometry)
+    odometry.wait_for(
+        5
+    )  # the last message of a tick: a driver stopped while it publishes holds locks
     statuses, commands = len(made.statuses.items), len(made.commands.items)
     made.simulator.send_signal(signal.SIGSTOP)
     try:
@@ -49,7 +55,7 @@ def test_quiet_sensors_damp_in_time_and_for_good_until_the_reset(
 def test_sensors_that_never_come_damp_as_well(rig):
     made = rig()
     made.simulator.end()
-    assert made.operator.change_state(CONTROL, "configure")
+    assert made.operator.change_state(CONTROL, "configure", timeout=PATIENCE)
     assert made.operator.change_state(CONTROL, "activate")
     made.wait_for_phase("DAMPED")
     assert "no complete sensor reading" in made.status["reason"]

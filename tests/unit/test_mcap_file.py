@@ -92,7 +92,7 @@ def test_a_node_that_was_killed_at_its_first_weights_and_started_anew_is_another
 
 
 @pytest.mark.parametrize("spoil", [b"\0" * 100, b"\xff" * 100])
-def test_a_part_that_is_damaged_ends_the_file_where_it_begins(tmp_path, spoil):
+def test_what_a_damaged_part_leaves_is_read_with_a_warning(tmp_path, caplog, spoil):
     path = tmp_path / "x.mcap"
     file = McapFile(path)
     number = file.add_topic("/n", "std_msgs/msg/Int64", "int64 data\n")
@@ -103,11 +103,20 @@ def test_a_part_that_is_damaged_ends_the_file_where_it_begins(tmp_path, spoil):
             size = file.size
     file.close()
     data = path.read_bytes()
-    for start in range(size - 600, size - 100, 50):
+    read = []
+    for start in range(0, size, 25):
         path.write_bytes(data[:start] + spoil + data[start + len(spoil) :])
-        found = [m.data for _, m in messages(path, "/n", "std_msgs/msg/Int64")]
-        assert len(found) >= 200
-        assert found == [n * 7919**3 for n in range(len(found))]
+        caplog.clear()
+        try:
+            found = [m.data for _, m in messages(path, "/n", "std_msgs/msg/Int64")]
+        except RecordingError:  # nothing shows that it was such a file
+            assert start < 100
+            continue
+        assert set(found) <= {n * 7919**3 for n in range(400)}
+        assert found == sorted(found)
+        assert caplog.text.count(f"damaged; {len(found)} messages were read: ") == 1
+        read.append(len(found))
+    assert {0, 100, 200, 300} <= set(read)
 
 
 def test_a_byte_that_changed_is_not_read_as_data(tmp_path):
@@ -203,7 +212,7 @@ def test_other_files_and_other_topics_are_errors(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.999])
-def test_a_file_that_was_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path, share):
+def test_a_file_that_was_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path, caplog, share):
     path = tmp_path / "x.mcap"
     file = McapFile(path)
     number = file.add_topic("/n", "std_msgs/msg/Int64", "int64 data\n")
@@ -214,10 +223,13 @@ def test_a_file_that_was_cut_off_anywhere_is_read_as_far_as_it_goes(tmp_path, sh
         sizes.append(file.size)
     file.close()
     data = path.read_bytes()
+    assert [m.data for _, m in messages(path, "/n", "std_msgs/msg/Int64")] == list(range(20))
+    assert not caplog.messages
     cut = int(len(data) * share)
     path.write_bytes(data[:cut])
     found = [m.data for _, m in messages(path, "/n", "std_msgs/msg/Int64")]
     assert found == list(range(len(found)))
+    assert f"{path}: was cut off or is damaged; {len(found)} messages were read: " in caplog.text
     assert len(found) >= sum(size <= cut for size in sizes)
 
 
