@@ -64,9 +64,8 @@ class ControlLoop:
         """The rule that ticked last; it may have been rolled back since."""
         self.last_limits = Limit.NONE
         self._settings = settings
-        self._succession = Succession(loaded, swap, supervisor)
+        self._succession = Succession(loaded, swap, supervisor, self._rng)
         self._staged: tuple[Loaded, bool] | None = None
-        self._start_state: State | None = None
         period = loaded.controller.interface.period
         self._safety = Safety(robot, period=period)
         self.guard = Guard(robot, self._safety, settings)
@@ -191,15 +190,12 @@ class ControlLoop:
 
     def reset_weights(self) -> None:
         """Restart the network from its initial weights, plastic; restored ones are dropped."""
-        self._start_state = None
-        self._renew_weights()
+        self._succession.reset_weights()
         self._update_status()
 
     def restore(self, state: State) -> None:
         """Continue from a state of this rule's network; later runs start from it, too."""
-        self.controller.runtime.restore(state)
-        self._start_state = state
-        self.supervisor.begin()
+        self._succession.restore(state)
         self._update_status()
 
     def tick(self, sample: Sample | None, now: float) -> Command | None:
@@ -320,21 +316,10 @@ class ControlLoop:
         return command
 
     def _begin_run(self) -> None:
-        self.controller.reset(self._rng(), self.controller.last_position)
-        if self._start_state is not None:
-            self.controller.runtime.restore(self._start_state)
         self._succession.begin_run()
         self._plasticity.rate.restart()
         self.guard.begin()
         self._update_status(phase=Phase.RUN)
-
-    def _renew_weights(self) -> None:
-        """Give the network the weights that a run would begin with."""
-        runtime = self.controller.runtime
-        runtime.reset(self._rng())
-        if self._start_state is not None:
-            runtime.restore(self._start_state)
-        self.supervisor.begin()
 
     def _supervise(self, sample: Sample) -> bool:
         """Check weights and rate after a tick; return whether the robot may go on running."""
@@ -354,30 +339,17 @@ class ControlLoop:
         return True
 
     def _swap(self, loaded: Loaded, carry: bool) -> None:  # noqa: FBT001 - as it was staged
-        start, blend = self._start_state, self.status.phase is Phase.RUN
-        learned = start is not None or self._has_learned()
-        if not blend and (start is not None or not learned):  # as its next run would have begun
-            self._renew_weights()
-        self._staged = self._start_state = None
-        self._succession.put_in_force(loaded, self._rng(), carry=carry, blend=blend, start=start)
-        if carry and learned and not blend:
-            self._start_state = self.controller.runtime.state
+        self._staged = None
+        blend = self.status.phase is Phase.RUN
+        self._succession.put_in_force(loaded, carry=carry, blend=blend)
         self._follow_period()
         self._update_status()
 
     def _roll_back(self, reason: str, *, trusted: bool) -> None:
         self._staged = None
         blend = self.status.phase is Phase.RUN
-        self._start_state = self._succession.roll_back(
-            reason, self._rng(), blend=blend, trusted=trusted
-        )
-        if not blend and self._has_learned():
-            self._start_state = self.controller.runtime.state
+        self._succession.roll_back(reason, blend=blend, trusted=trusted)
         self._follow_period()
-
-    def _has_learned(self) -> bool:
-        """Return whether the weights come from a run, and none of them needed a remedy."""
-        return bool(self.supervisor.measured) and self.supervisor.stage is Stage.PLASTIC
 
     def _follow_period(self) -> None:
         """Tick at the period of the rule in force."""

@@ -1,4 +1,4 @@
-"""Which rule drives, which one drove before, and the transition from one to the other.
+"""Which rule drives, from which weights, which one drove before, and the transition between them.
 
 ::
 
@@ -11,6 +11,7 @@ was replaced.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..controller import Controller
 from ..robot import FloatArray
 from ..runtime.base import State
 from ..signals import SensorReading
-from .supervisor import Supervisor, SupervisorSettings
+from .supervisor import Stage, Supervisor, SupervisorSettings
 from .values import Loaded, SwapState
 
 SLACK = 1e-9  # s, of a sum of periods
@@ -67,17 +68,24 @@ class Succession:
         first: the rule to begin with.
         settings: how one takes over from another.
         supervisor: how the weights are supervised.
+        rng: makes the generator of initial weights.
     """
 
     def __init__(
-        self, first: Loaded, settings: SwapSettings, supervisor: SupervisorSettings
+        self,
+        first: Loaded,
+        settings: SwapSettings,
+        supervisor: SupervisorSettings,
+        rng: Callable[[], np.random.Generator],
     ) -> None:
         self.number = 0
         self.state = SwapState.NONE
         self.reason = ""
         self._settings = settings
         self._supervisor = supervisor
+        self._rng = rng
         self.running = self._watched(first)
+        self._start: State | None = None  # from which the runs of this rule start, if not afresh
         self._previous: _Left | None = None
         self._source: Controller | FloatArray | None = None
         self._elapsed = 0.0
@@ -88,62 +96,64 @@ class Succession:
         swapped = self.state in (SwapState.BLENDING, SwapState.PROBATION)
         return swapped and self._elapsed < self._settings.probation - SLACK
 
-    def put_in_force(
-        self,
-        loaded: Loaded,
-        rng: np.random.Generator,
-        *,
-        carry: bool,
-        blend: bool,
-        start: State | None,
-    ) -> None:
+    def put_in_force(self, loaded: Loaded, *, carry: bool, blend: bool) -> None:
         """Put another rule in force from the next tick on.
 
         Args:
             loaded: the rule.
-            rng: draws its initial weights.
             carry: whether it continues from the weights of the previous rule; the layers must agree.
             blend: whether the robot runs, so that commands must be mixed.
-            start: state that runs of the previous rule start from; None for fresh weights.
         """
+        learned = self._start is not None or self._has_learned()
+        if not blend and (self._start is not None or not learned):  # as its next run would begin
+            self._renew()
         old = self.running
         state = old.controller.runtime.state
-        loaded.controller.reset(rng, old.controller.last_position)
+        loaded.controller.reset(self._rng(), old.controller.last_position)
         if carry:
             runtime = loaded.controller.runtime
             evolved = loaded.rule.header.initial.distribution == "evolved"
             own = {"initial": runtime.state["initial"]} if evolved else {}
             runtime.restore({**state, **own})
         if not self.on_probation:
-            self._previous = _Left(old, state, start)
+            self._previous = _Left(old, state, self._start)
         self._take_over(self._watched(loaded), source=old.controller if blend else None)
+        self._start = loaded.runtime.state if carry and learned and not blend else None
         self.state, self.reason = SwapState.PROBATION, ""
         if self._source is not None:
             self.state = SwapState.BLENDING
 
-    def roll_back(
-        self, reason: str, rng: np.random.Generator, *, blend: bool, trusted: bool
-    ) -> State | None:
-        """Put the previous rule and its weights back in force; return the state that its runs start from.
+    def roll_back(self, reason: str, *, blend: bool, trusted: bool) -> None:
+        """Put the previous rule and its weights back in force, if there is one.
 
         Args:
             reason: why.
-            rng: draws initial weights, which the restored ones then replace.
             blend: whether the robot runs.
             trusted: whether the outgoing rule may still drive while it is blended out.
         """
         previous, old = self._previous, self.running.controller
         if previous is None:
-            return None
+            return
         position = old.last_position
         controller = previous.running.controller
-        controller.reset(rng, position)
+        controller.reset(self._rng(), position)
         controller.runtime.restore(previous.state)
         source = (old if trusted else position.copy()) if blend else None
         self._take_over(previous.running, source=source)
+        self._start = previous.start if blend or not self._has_learned() else previous.state
         self._previous = None
         self.state, self.reason = SwapState.ROLLED_BACK, reason
-        return previous.start
+
+    def reset_weights(self) -> None:
+        """Start over from initial weights, now and in later runs."""
+        self._start = None
+        self._renew()
+
+    def restore(self, state: State) -> None:
+        """Continue from a state of this rule's network, and start later runs from it."""
+        self._start = state
+        self.running.controller.runtime.restore(state)
+        self.running.supervisor.begin()
 
     def refusal_to_roll_back(self) -> str:
         """Return why there is no way back, or an empty string."""
@@ -178,9 +188,26 @@ class Succession:
         return self.state is not before
 
     def begin_run(self) -> None:
-        """End the blend: the robot comes from its default pose."""
+        """Begin a run: the robot comes from its default pose, so nothing is blended."""
+        controller = self.running.controller
+        controller.reset(self._rng(), controller.last_position)
+        if self._start is not None:
+            controller.runtime.restore(self._start)
         self._source = None
         self.running.supervisor.begin()
+
+    def _renew(self) -> None:
+        """Give the network the weights that a run would begin with."""
+        runtime = self.running.controller.runtime
+        runtime.reset(self._rng())
+        if self._start is not None:
+            runtime.restore(self._start)
+        self.running.supervisor.begin()
+
+    def _has_learned(self) -> bool:
+        """Return whether the weights come from a run, and none of them needed a remedy."""
+        supervisor = self.running.supervisor
+        return bool(supervisor.measured) and supervisor.stage is Stage.PLASTIC
 
     def _take_over(self, running: Running, *, source: Controller | FloatArray | None) -> None:
         self.running = running
