@@ -5,6 +5,7 @@ Every function raises :class:`RobotSpecError` for what is not as it should be; `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import cast
 
@@ -12,6 +13,7 @@ from .errors import RobotSpecError
 
 MAX_NAME = 100  # characters
 _MAX_NUMBER = 1e9
+_EXPONENT = re.compile(r"[-+]?[\d.]+[eE][-+]?\d+")
 
 
 def as_mapping(node: object, where: str) -> Mapping[str, object]:
@@ -49,6 +51,8 @@ def as_number(node: object, where: str) -> float:
     """Return a finite number."""
     if isinstance(node, bool) or not isinstance(node, (int, float)):
         found = repr(node[:40]) if isinstance(node, str) else type(node).__name__
+        if isinstance(node, str) and _EXPONENT.fullmatch(node):
+            found += ", which YAML takes for text: write 1.0e-9, with point and sign"
         raise RobotSpecError(f"{where}: expected a number, found {found}.")
     if not abs(node) <= _MAX_NUMBER:  # also refuses NaN
         raise RobotSpecError(f"{where}: must be a finite number within ±{_MAX_NUMBER:g}.")

@@ -1,6 +1,6 @@
 """Makes one link of those that are fixed to each other, with its mass where theirs is.
 
-PyBullet merges them too, but puts each mass at the origin of its link.
+PyBullet merges them too, but puts each mass at the origin of its link, and forgets their friction.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def merge_fixed(root: ET.Element, where: str) -> None:
         rotation, offset = pose(joint)
         body = read_body(gone, where).moved(rotation, offset)
         write_body(into, read_body(into, where).joined(body))
+        _carry_friction(gone, into)
         for part in (*gone.findall("collision"), *gone.findall("visual")):
             _move(part, rotation, offset)
             into.append(part)
@@ -43,6 +44,19 @@ def merge_fixed(root: ET.Element, where: str) -> None:
                     end.set("link", parent(joint))
         root.remove(gone)
         root.remove(joint)
+
+
+def _carry_friction(gone: ET.Element, into: ET.Element) -> None:
+    """Give a link the friction of a part that may touch the ground, as a foot does that is fixed to it."""
+    friction = gone.find("contact/lateral_friction")
+    if friction is None or gone.find("collision") is None:
+        return
+    contact = into.find("contact")
+    if contact is None:
+        contact = ET.SubElement(into, "contact")
+    for own in contact.findall("lateral_friction"):
+        contact.remove(own)
+    contact.append(friction)
 
 
 def _move(element: ET.Element, rotation: FloatArray, offset: FloatArray) -> None:

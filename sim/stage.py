@@ -15,6 +15,7 @@ import numpy as np
 import pybullet
 import pybullet_data
 
+from hebb_controller.errors import RobotSpecError
 from hebb_controller.robot import FloatArray, RobotSpec
 from hebb_controller.rotation import IDENTITY, Quaternion, Vector, inverse, multiply, quaternion
 
@@ -104,6 +105,11 @@ class Stage:
         self._foot_friction = pybullet.getDynamicsInfo(
             self.body, left[0] if left else -1, physicsClientId=client
         )[1]
+        if not self._foot_friction:
+            raise RobotSpecError(
+                f"robot '{robot.name}': {robot.simulation.model} states a friction of 0 for the feet: "
+                f"no ground could hold them."
+            )
         self.folded = self._find_folded(robot)
         self.mobility = self._make_stable(robot, tick_period / self.substeps)
         self._surroundings = Surroundings()

@@ -26,11 +26,15 @@ _NUMBERS: Mapping[str, Mapping[str, int]] = {
     "mass": {"value": 1},
     "inertia": dict.fromkeys(("ixx", "ixy", "ixz", "iyy", "iyz", "izz"), 1),
     "box": {"size": 3},
-    "cylinder": {"length": 1},
-    "capsule": {"length": 1},
+    "cylinder": {"length": 1, "radius": 1},
+    "capsule": {"length": 1, "radius": 1},
+    "sphere": {"radius": 1},
     "mesh": {"scale": 3},
+    "lateral_friction": {"value": 1},
 }
-"""Element of a link -> its attributes that place or scale the link, and how many numbers each has."""
+"""Element of a link -> its attributes that count, and how many numbers each has."""
+
+_NOT_BELOW_0 = ("mass", "box", "cylinder", "capsule", "sphere", "lateral_friction")
 
 
 def urdf_to_load(
@@ -46,8 +50,8 @@ def urdf_to_load(
 
     Raises:
         RobotSpecError: the file is not a URDF, its joints do not form a tree of its links, one is
-            planar, a number is malformed, a body has no mass or one below 0, a mass that is to be merged has no
-            inertia, or a mesh is not found.
+            planar, a number is malformed or below 0 where that makes no sense, a body has no mass, a mass
+            that is to be merged has no inertia, or a mesh is not found.
         DamageError: the file lacks a joint of ``shortened``.
     """
     try:
@@ -97,10 +101,10 @@ def urdf_to_load(
 
 
 def _check_numbers(root: ET.Element, path: Path) -> None:
-    """Check the numbers that place and scale links.
+    """Check the numbers that say where, how large, how heavy and how slippery links are.
 
     Raises:
-        RobotSpecError: one is malformed, or a mass is below 0.
+        RobotSpecError: one is malformed, or below 0 where that makes no sense.
     """
     for link in root.findall("link"):
         for element in link.iter():
@@ -111,7 +115,7 @@ def _check_numbers(root: ET.Element, path: Path) -> None:
                     # PyBullet takes one number for the scale of all axes.
                     one = element.tag == "mesh" and len(text.split()) == 1
                     numbers = finite_numbers(text, 1 if one else count, where)
-                    if element.tag == "mass" and numbers[0] < 0.0:
+                    if element.tag in _NOT_BELOW_0 and min(numbers) < 0.0:
                         raise RobotSpecError(f"{where} must not be below 0, found '{text}'.")
 
 

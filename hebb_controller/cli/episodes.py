@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import HebbError
-from ..train.executor import TaskRunner, local_processes
-from ..train.suite import EPISODES_PER_SHARE, Source, Trial, run_share, shares
+from ..train.executor import TaskRunner
+from ..train.source import Source, blaming
+from ..train.suite import EPISODES_PER_SHARE, Share, Trial, run_share, shares
+from .until_stopped import until_stopped
 
 if TYPE_CHECKING:
     from hebb_sim.condition import Condition
@@ -32,8 +35,11 @@ def walk_episodes(
     duration: float,
     seed: int,
     workers: int,
-) -> dict[str, list[EpisodeRecord]]:
+) -> tuple[dict[str, list[EpisodeRecord]], BaseException | None]:
     """Return the records of undamaged episodes under ``""``, of damaged ones under their kind.
+
+    Also returns Ctrl-C or the error that came before the end, after which there are only the records of
+    episodes that were finished.
 
     Args:
         source: source of the controller.
@@ -57,21 +63,28 @@ def walk_episodes(
             for damages in _damages(kind, source.robot, damage_episodes)
         ]
     runner = EpisodeRunner(source.robot)
-    tasks = [
-        share
-        for conditions in groups.values()
-        for share in shares(
-            source,
-            [Trial(condition, DAMAGE_ONSET, seed + i) for i, condition in enumerate(conditions)],
-            runner,
-            EPISODES_PER_SHARE,
-        )
-    ]
+    kinds: list[str] = []
+    tasks: list[Share[Trial[Condition], Condition]] = []
+    for kind, conditions in groups.items():
+        trials = [
+            Trial(condition, DAMAGE_ONSET, seed + i) for i, condition in enumerate(conditions)
+        ]
+        parts = shares(source, trials, runner, EPISODES_PER_SHARE)
+        tasks += parts
+        kinds += [kind] * len(parts)
+    done: dict[int, list[EpisodeRecord]] = {}
     bar = click.progressbar(length=len(tasks), label="Episodes", file=sys.stderr)
-    with TaskRunner(local_processes(workers)) as pool, bar:
-        parts = pool.map(run_share, tasks, on_result=lambda: bar.update(1))
-    done = iter([record for part in parts for record in part])
-    return {kind: [next(done) for _ in group] for kind, group in groups.items()}
+
+    def work(pool: TaskRunner) -> None:
+        with contextlib.nullcontext() if source.is_file else blaming(source.text, "in an episode"):
+            pool.map(run_share, tasks, on_result=lambda: bar.update(1), results=done)
+
+    with bar:
+        stopped = until_stopped(workers, work)
+    records: dict[str, list[EpisodeRecord]] = {}
+    for i, share in sorted(done.items()):
+        records.setdefault(kinds[i], []).extend(share)
+    return records, stopped
 
 
 def check_record(source: Source, path: Path) -> None:
@@ -111,9 +124,8 @@ def record_first(source: Source, condition: Condition, seed: int) -> tuple[Recor
     from hebb_sim.episode import EpisodeRunner
 
     from ..recording import Recorder, labels_of
-    from ..rule_file import load_rule
 
-    rule = load_rule(source.text)
+    rule = source.rule()
     controller = source()
     recorder = Recorder(controller.runtime, rule)
     recorder.plasticity_gain = source.plasticity_gain

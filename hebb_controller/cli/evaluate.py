@@ -7,7 +7,7 @@ import importlib
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,14 @@ from click.core import ParameterSource
 
 from ..errors import HebbError
 from ..train.metrics import SPAN, STANDS, final_heading, final_speed, mean_speed, speed_between
-from ..train.suite import Source
+from ..train.source import Source
 from .episodes import DAMAGE_ONSET, check_record, walk_episodes, write_first
 from .options import FiniteRange, example, json_option, robot_option, workers_option
 
 if TYPE_CHECKING:
     from ..record import EpisodeRecord
+
+MAX_DURATION = 3600.0  # s, as in a scenario
 
 # Options of one mode that mean nothing in the other.
 ONE_RULE = ("damage_episodes", "duration", "record")
@@ -84,7 +86,7 @@ SUITE = ("out", "speed_asked", "controls", "pictures")
 )
 @click.option(
     "--duration",
-    type=FiniteRange(min=DAMAGE_ONSET + SPAN),
+    type=FiniteRange(min=DAMAGE_ONSET + SPAN, max=MAX_DURATION),
     default=10.0,
     show_default=True,
     help="Length of an episode, s; scenarios set their own.",
@@ -135,10 +137,10 @@ def evaluate(
         if len(controllers) > 1:
             raise click.UsageError("several controllers need --scenario NAME or --suite.")
         _refuse(context, SUITE, "needs --scenario NAME or --suite")
-        source = Source(controllers[0], robot, plasticity_gain)
+        source = Source(controllers[0], robot, plasticity_gain).pinned()
         if record is not None:
             check_record(source, record)
-        records = walk_episodes(
+        records, stopped = walk_episodes(
             source,
             episodes=episodes,
             damage_episodes=damage_episodes,
@@ -146,16 +148,18 @@ def evaluate(
             seed=seed,
             workers=workers,
         )
-        report = _report(records, DAMAGE_ONSET, duration)
-        try:
-            if record is not None:
-                write_first(source, record, duration=duration, seed=seed)
-        finally:  # neither is lost with the other
-            _print(json.dumps(report, indent=2) if as_json else _table(report))
+        if records:
+            report = _report(records, DAMAGE_ONSET, duration)
+            try:
+                if record is not None and stopped is None:
+                    write_first(source, record, duration=duration, seed=seed)
+            finally:  # neither is lost with the other
+                _print(json.dumps(report, indent=2) if as_json else _table(report))
+        _end_early(stopped, context, kept=records)
         return
     from hebb_sim.scenario import available_scenarios
 
-    from .suite import SuiteOptions, evaluate_suite, write
+    from .suite import SuiteOptions, blaming_others, evaluate_suite, write
 
     _refuse(context, ONE_RULE, "cannot be combined with --scenario or --suite")
     if pictures and out is None:
@@ -184,17 +188,23 @@ def evaluate(
             if pictures and evaluation.stopped is None:
                 from .pictures import draw_pictures
 
-                trials = next(iter(evaluation.trials.values()))
-                draw_pictures(evaluation.contenders[0], trials, out)
+                first, trials = evaluation.contenders[0], next(iter(evaluation.trials.values()))
+                with blaming_others(first, "while its pictures were drawn"):
+                    draw_pictures(first, trials, out)
             click.echo(f"{out}/: {', '.join(sorted(p.name for p in out.iterdir()))}", err=True)
     finally:  # neither is lost with the other
         if evaluation.cells:
             _print(json.dumps(evaluation.report, indent=2) if as_json else evaluation.text)
-    if isinstance(evaluation.stopped, KeyboardInterrupt):
+    _end_early(evaluation.stopped, context, kept=evaluation.cells)
+
+
+def _end_early(stopped: BaseException | None, context: click.Context, *, kept: Sized) -> None:
+    """Say that what was printed is not all, or raise the error because of which it is not."""
+    if isinstance(stopped, KeyboardInterrupt) and kept:
         click.echo("Stopped: this is what was finished.", err=True)
         context.exit(130)
-    if evaluation.stopped is not None:
-        raise evaluation.stopped
+    if stopped is not None:
+        raise stopped
 
 
 def make_directory(path: Path) -> None:

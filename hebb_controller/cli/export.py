@@ -37,6 +37,8 @@ def export(rule: str, onnx: str | None, measured: str | None, robot: str | None)
     """
     if onnx is None and measured is None:
         raise click.UsageError("name what to write: --onnx or --rule.")
+    if robot is not None and measured is None:
+        raise click.UsageError("--robot needs --rule.")
     loaded = load_rule(rule)
     if measured is not None:
         try:

@@ -17,7 +17,8 @@ from ..robot import FloatArray, load_robot
 from ..runtime.base import Runtime, State
 from ..train.controls import LESION_TICKS, Intervened, Lesion, Scrambled
 from ..train.metrics import speed_trace
-from ..train.suite import Contender, Source, Trial
+from ..train.source import Source
+from ..train.suite import Contender, Trial
 
 if TYPE_CHECKING:
     from hebb_sim.condition import Condition
@@ -62,7 +63,7 @@ def draw_pictures(
         click.echo("Drawing their paths through the plane ...", err=True)
         rules = {contender.name: source()}
         if source.is_plastic:
-            random = Scrambled(source.text, source.robot, "random", 0)
+            random = Scrambled(source, "random", 0)
             rules[f"{contender.name}, random coefficients"] = random()
         planes = {name: _trajectories(c, source.robot, trials) for name, c in rules.items()}
         weight_planes(planes, directory / "plane.png")

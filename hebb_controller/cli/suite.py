@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import glob
 import json
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,20 +25,22 @@ from ..train.adaptation import (
     run_control_share,
 )
 from ..train.controls import Scrambled
-from ..train.executor import TaskRunner, chunks, local_processes
+from ..train.executor import TaskRunner, chunks
 from ..train.metrics import RECOVERY_WINDOW, SPAN
+from ..train.source import Source, blaming
 from ..train.suite import (
     TEST_SEEDS,
     Cell,
     Contender,
+    Factory,
     Row,
-    Source,
     Trial,
     contrasts,
     count_shares,
     run_suite,
 )
 from ..train.tables import tables
+from .until_stopped import until_stopped
 
 if TYPE_CHECKING:
     from hebb_sim.condition import Condition
@@ -130,7 +131,10 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
     from hebb_sim.episode import EpisodeRunner
 
     if options.seed + options.episodes > LAST_SEED - TEST_SEEDS:
-        raise HebbError(f"--seed {options.seed}: at most {LAST_SEED - TEST_SEEDS} with scenarios.")
+        most = LAST_SEED - TEST_SEEDS - options.episodes
+        raise HebbError(
+            f"--seed {options.seed}: at most {most} with scenarios and {options.episodes} episodes."
+        )
     spec = load_robot(options.robot)
     contenders = [_contender(text, options) for text in options.controllers]
     names = [contender.name for contender in contenders]
@@ -138,9 +142,14 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
         raise HebbError(
             f"two controllers are called '{min(twice)}'. Fix: name them with NAME=FILE."
         )
-    for contender in contenders:
-        for factory in contender.factories:
-            factory()  # fails here, once, if it does not fit
+    # Fails here, once, if one does not fit.
+    periods = {factory().interface.period for who in contenders for factory in who.factories}
+    if len(periods) > 1:
+        click.echo(
+            f"The controllers tick every {', '.join(f'{period:g}' for period in sorted(periods))} s: "
+            f"their physics steps, and faults that are counted in ticks, differ.",
+            err=True,
+        )
     trials = {Path(name).stem: _trials(name, spec, options) for name in options.scenarios}
     if len(trials) < len(options.scenarios):
         raise ScenarioError("two scenarios have the same name. Fix: rename one of the files.")
@@ -161,39 +170,34 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
     bar = click.progressbar(length=count, label="Shares of episodes", file=sys.stderr)
     cells: list[Cell] = []
     controls: list[Adaptation] = []
-    stopped: BaseException | None = None
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        with TaskRunner(local_processes(options.workers)) as pool, bar:
 
-            def step() -> None:
-                bar.update(1)
+    def step() -> None:
+        bar.update(1)
 
-            try:
-                for name, some, who in cell_tasks:
-                    with _blaming(who, name):
-                        cells += run_suite(
-                            [who], {name: some}, runner, pool, asked=options.asked, on_result=step
-                        )
-                for name, shares, who in control_tasks:
-                    with _blaming(who, name):
-                        found = pool.map(run_control_share, shares, on_result=step)
-                    each = len(found) // len(who.factories)
-                    seeds = [np.concatenate(part) for part in chunks(found, each)]
-                    rng = _bootstrap(options, name, who.name)
-                    controls.append(adaptation(name, who.name, seeds, rng))
-            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised by the command
-                stopped = error
-            # The workers finish what they have started. An impatient second Ctrl-C would break off the
-            # wait for them, lose finished work, and leave a process that never ends.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    def work(pool: TaskRunner) -> None:
+        for name, some, who in cell_tasks:
+            with blaming_others(who, f"in scenario {name}"):
+                cells.extend(
+                    run_suite(
+                        [who], {name: some}, runner, pool, asked=options.asked, on_result=step
+                    )
+                )
+        for name, shares, who in control_tasks:
+            with blaming_others(who, f"in scenario {name}"):
+                found = pool.map(run_control_share, shares, on_result=step)
+            each = len(found) // len(who.factories)
+            seeds = [np.concatenate(part) for part in chunks(found, each)]
+            rng = _bootstrap(options, name, who.name)
+            controls.append(adaptation(name, who.name, seeds, rng))
+
+    with bar:
+        stopped = until_stopped(options.workers, work)
     settings: Row = {
         "robot": options.robot,
         "speed_asked": options.asked,
         "first_seed": TEST_SEEDS + options.seed,
         "plasticity_gain": options.plasticity_gain,
+        "controllers": {who.name: [_origin(f) for f in who.factories] for who in contenders},
     }
     rows = [cell.row(_bootstrap(options, cell.scenario, cell.controller)) for cell in cells]
     return Evaluation(
@@ -201,17 +205,11 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
     )
 
 
-@contextlib.contextmanager
-def _blaming(contender: Contender, scenario: str) -> Iterator[None]:
-    """Make what somebody else's controller raises an error that names it."""
-    try:
-        yield
-    except HebbError:
-        raise
-    except Exception as error:
-        if all(not isinstance(f, Source) or f.is_file for f in contender.factories):
-            raise
-        raise HebbError(f"{contender.name}: raised {error!r} in scenario {scenario}.") from error
+def blaming_others(contender: Contender, where: str) -> contextlib.AbstractContextManager[None]:
+    """Return what makes the errors of somebody else's controller name it; ours stay as they are."""
+    if all(not isinstance(f, Source) or f.is_file for f in contender.factories):
+        return contextlib.nullcontext()
+    return blaming(contender.name, where)
 
 
 def _bootstrap(options: SuiteOptions, scenario: str, controller: str) -> np.random.Generator:
@@ -227,7 +225,7 @@ def _contender(text: str, options: SuiteOptions) -> Contender:
     found = sorted(glob.glob(rest)) if pattern else [rest]  # noqa: PTH207
     if not found:
         raise HebbError(f"{rest}: no such file.")
-    sources = [Source(path, options.robot, options.plasticity_gain) for path in found]
+    sources = [Source(path, options.robot, options.plasticity_gain).pinned() for path in found]
     if not name:
         name = Path(rest).name if sources[0].is_file else rest
         name = name.removesuffix(".rule.safetensors").removesuffix(".baseline.safetensors")
@@ -306,15 +304,19 @@ def _on_another_leg(condition: Condition, robot: RobotSpec) -> Condition | None:
     return replace(condition, damages=tuple(moved))
 
 
+def _origin(factory: Factory) -> Row:
+    """Return where a controller comes from, for the record."""
+    assert isinstance(factory, Source)  # noqa: S101 - for the type checker
+    kind = "file" if factory.is_file else "factory"
+    return {kind: factory.text, **({"sha256": factory.sha256} if factory.sha256 else {})}
+
+
 def _scrambled(contenders: Sequence[Contender]) -> list[Contender]:
     found = []
     for contender in contenders:
         sources = [f for f in contender.factories if isinstance(f, Source) and f.is_plastic]
         for how in ("random", "shuffled") if sources else ():
-            rules = [
-                Scrambled(s.text, s.robot, how, seed, s.plasticity_gain)
-                for seed, s in enumerate(sources)
-            ]
+            rules = [Scrambled(source, how, seed) for seed, source in enumerate(sources)]
             found.append(Contender(f"{contender.name} ({how})", rules))
     return found
 

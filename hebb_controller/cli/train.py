@@ -271,7 +271,7 @@ def _export(
     try:
         training_curve(out, out / CURVE_NAME)
     except OSError as error:
-        _say(f"No curve: {out / CURVE_NAME}: {error.strerror}.")
+        _say(f"No curve: {error.filename or out / CURVE_NAME}: {error.strerror}.")
         return
     except (ValueError, KeyError) as error:
         _say(f"No curve: {out}: its log cannot be read: {error}.")

@@ -17,8 +17,8 @@ from ..errors import HebbError
 from ..plasticity import Array
 from ..robot import load_robot
 from ..rule import Rule, make_rule
-from ..rule_file import load_rule
 from ..runtime.base import Runtime, State
+from .source import Source
 
 LESION_TICKS = 50
 NOT_LEARNED = ("tick", "initial", "trace")
@@ -171,24 +171,20 @@ class Scrambled:
     """Makes a controller from a rule file with its coefficients scrambled.
 
     Attributes:
-        path: path of the rule file.
-        robot: name of the robot spec.
+        source: of the rule.
         how: ``random`` or ``shuffled``; see :func:`scrambled`.
         seed: seed of the randomness.
-        plasticity_gain: factor on every weight change.
     """
 
-    path: str
-    robot: str
+    source: Source
     how: str
     seed: int
-    plasticity_gain: float = 1.0
 
     def __call__(self) -> Controller:
         """Return a new controller."""
-        rule = scrambled(load_rule(self.path), self.how, np.random.default_rng(self.seed))
-        controller = controller_for(rule, load_robot(self.robot))
-        controller.runtime.plasticity_gain = self.plasticity_gain
+        rule = scrambled(self.source.rule(), self.how, np.random.default_rng(self.seed))
+        controller = controller_for(rule, load_robot(self.source.robot))
+        controller.runtime.plasticity_gain = self.source.plasticity_gain
         return controller
 
 

@@ -128,6 +128,7 @@ class TaskRunner:
         tasks: Sequence[T],
         *,
         on_result: Callable[[], object] = lambda: None,
+        results: dict[int, R] | None = None,
     ) -> list[R]:
         """Return ``[function(task) for task in tasks]``.
 
@@ -135,11 +136,12 @@ class TaskRunner:
             function: picklable.
             tasks: picklable.
             on_result: called after each result, for a progress bar.
+            results: filled with the result of each task by its index, for whoever is interrupted.
 
         Raises:
             TrainingError: the pool broke over ``MAX_REBUILDS`` times in a row without a result.
         """
-        results: dict[int, R] = {}
+        results = {} if results is None else results
         broken = 0
         while True:
             before = len(results)

@@ -7,25 +7,16 @@ are made where they run, by picklable factories.
 from __future__ import annotations
 
 import functools
-import importlib
-import inspect
 import itertools
-import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from ..controller import Controller, controller_for
-from ..errors import ContractError, HebbError
+from ..controller import Controller
 from ..record import EpisodeRecord
-from ..robot import FloatArray, RobotSpec, load_robot
-from ..rule_file import load_rule
-from .baseline_file import SUFFIX, load_baseline
-from .baselines import baseline_controller
+from ..robot import FloatArray
 from .executor import TaskRunner, chunks
 from .metrics import STANDS, Outcome, fall_rate, outcome, retained_speed
 from .task import C, Evaluate
@@ -39,88 +30,6 @@ TEST_SEEDS = 2**31
 
 EPISODES_PER_SHARE = 5
 FEWEST = 5  # walking episodes; with fewer, a bootstrap cannot tell how rare they are
-
-_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a controller comes from; calling it makes one.
-
-    Attributes:
-        text: path of a rule file or a baseline file, or ``package.module:factory`` with
-            ``factory(robot) -> Controller``.
-        robot: name of the robot spec.
-        plasticity_gain: factor on every weight change.
-    """
-
-    text: str
-    robot: str
-    plasticity_gain: float = 1.0
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it names a file, existing or not."""
-        return Path(self.text).exists() or not _FACTORY.fullmatch(self.text)
-
-    @property
-    def is_rule(self) -> bool:
-        """Whether it names a rule file."""
-        return self.is_file and not self.text.endswith(SUFFIX)
-
-    @property
-    def is_plastic(self) -> bool:
-        """Whether it is a rule file with coefficients."""
-        return self.is_rule and load_rule(self.text).header.kind != "static"
-
-    def __call__(self) -> Controller:
-        """Return a new controller.
-
-        Raises:
-            RuleFileError: the file cannot be read.
-            ContractError: its contents do not fit the robot.
-            HebbError: there is no such module or factory.
-        """
-        spec = load_robot(self.robot)
-        if not self.is_file:
-            controller = _made(self.text, spec)
-        elif self.text.endswith(SUFFIX):
-            controller = baseline_controller(load_baseline(self.text), spec)
-        else:
-            rule = load_rule(self.text)
-            try:
-                controller = controller_for(rule, spec)
-            except ContractError as error:
-                raise ContractError(f"{self.text}: {error}") from error
-        controller.runtime.plasticity_gain = self.plasticity_gain
-        return controller
-
-
-def _made(text: str, robot: RobotSpec) -> Controller:
-    factory = _factory(text)
-    try:
-        inspect.signature(factory).bind(robot)
-    except (TypeError, ValueError) as error:
-        raise HebbError(f"{text}: not a factory(robot) -> Controller: {error}.") from error
-    controller = factory(robot)
-    if not isinstance(controller, Controller):
-        kind = type(controller).__name__
-        raise HebbError(f"{text}: not a factory(robot) -> Controller: it returned a {kind}.")
-    return controller
-
-
-def _factory(text: str) -> Callable[[RobotSpec], Controller]:
-    module, _, name = text.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` does
-    try:
-        factory: Callable[[RobotSpec], Controller] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise HebbError(
-            f"{text}: {error}. Fix: give package.module:factory, importable from here, or the path "
-            "of a rule file."
-        ) from error
-    return factory
 
 
 @dataclass(frozen=True)

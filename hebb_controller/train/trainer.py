@@ -298,6 +298,7 @@ class Trainer(Generic[C]):
                         f"{self._directory}: another run is using it. "
                         f"Wait for it to end, or name another --out."
                     ) from None
+                (self._directory / LOG_NAME).open("a").close()  # fails now, if it ever will
             yield
 
     def _continue(self) -> None:
@@ -339,10 +340,10 @@ class Trainer(Generic[C]):
         """Drop log lines of generations beyond the checkpoint, as left by a killed run."""
         log, generation = self._directory / LOG_NAME, self.evolution.generation
         lines = _lines(log)
-        if len(lines) > generation:
-            kept = "\n".join((*lines[:generation], ""))
+        kept = [line for i, line in enumerate(lines, 1) if _generation(line, i) <= generation]
+        if kept != lines:
             with self._writing():
-                write_atomically(log, kept.encode(), alone=True)
+                write_atomically(log, "\n".join((*kept, "")).encode(), alone=True)
 
 
 def _differences(ours: Json, theirs: Json, name: str) -> Iterator[str]:
@@ -352,6 +353,15 @@ def _differences(ours: Json, theirs: Json, name: str) -> Iterator[str]:
             yield from _differences(ours.get(key), theirs.get(key), f"{name}.{key}")
     elif ours != theirs:
         yield name
+
+
+def _generation(line: str, number: int) -> int:
+    """Return the generation that a line of the log is about; the line's number if it is spoiled."""
+    try:
+        generation = json.loads(line)["generation"]
+    except (ValueError, KeyError, TypeError):
+        return number
+    return generation if isinstance(generation, int) else number
 
 
 def _lines(log: Path) -> list[str]:

@@ -291,7 +291,8 @@ def test_a_rule_ticks_with_its_own_period(a1, a1_rule):
 
 
 def test_the_number_of_workers_does_not_matter(tmp_path, a1, a1_rule, conditions, alone):
-    from hebb_controller.train.suite import Share, Source, Trial, run_share
+    from hebb_controller.train.source import Source
+    from hebb_controller.train.suite import Share, Trial, run_share
 
     path = tmp_path / "a1.rule.safetensors"
     save_rule(a1_rule, path)

@@ -47,6 +47,7 @@ def root(monkeypatch):
     root = Path(__file__).resolve().parents[2]
     monkeypatch.chdir(root)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    return root
 
 
 def test_a_suite_puts_rules_and_ones_own_controller_into_one_table(
@@ -69,6 +70,9 @@ def test_a_suite_puts_rules_and_ones_own_controller_into_one_table(
     assert own["speed_before"] > 0.5  # it walks
     assert two["retained_speed"] is None  # nobody evolved that one
     assert reports[0]["first_seed"] >= 2**31
+    origins = reports[0]["controllers"]
+    assert origins["two"][0] == {"file": str(rule_path), "sha256": load_rule(rule_path).sha256}
+    assert origins["examples.own_controller:trot"] == [{"factory": "examples.own_controller:trot"}]
 
 
 def test_a_suite_leaves_tables_plots_and_pictures(hebb, rule_path, limp, tmp_path):
@@ -96,7 +100,7 @@ def test_a_suite_leaves_tables_plots_and_pictures(hebb, rule_path, limp, tmp_pat
         (["--scenario", "limp_lag"], "scenario 'limp_lag': no such scenario. Shipped: "),
         (["nobodys.module:make", "--scenario", "limp_leg"], "No module named 'nobodys'"),
         (["x=gone*.rule.safetensors", "--scenario", "limp_leg"], "no such file"),
-        (["--scenario", "limp_leg", "--seed", 2**31], "--seed 2147483648: at most"),
+        (["--scenario", "limp_leg", "--seed", 2**31], "--seed 2147483648: at most 2147483548 with"),
     ],
 )
 def test_a_suite_that_cannot_be_run_is_one_line_and_exit_code_2(hebb, rule_path, options, words):
@@ -194,6 +198,45 @@ def test_options_of_the_other_use_are_refused(hebb, rule_path, options, words):
     assert (code, output) == (2, "")
     assert words in errors
     assert "Traceback" not in errors
+
+
+def test_controllers_that_tick_at_different_rates_are_said_to(
+    hebb, root, rule_path, limp, tmp_path
+):
+    sys.path.insert(0, str(tmp_path))
+    text = (root / "examples" / "own_controller.py").read_text(encoding="utf-8")
+    (tmp_path / "faster.py").write_text(
+        text.replace("period=0.02", "period=0.01"), encoding="utf-8"
+    )
+    options = ("--scenario", limp, "--episodes", 1, "--workers", 1)
+    code, _, errors = hebb("evaluate", rule_path, "faster:trot", *options)
+    assert code == 0, errors
+    assert "The controllers tick every 0.01, 0.02 s: their physics steps" in errors
+
+
+BAD_FACTORIES = {
+    "def make(robot): 1 / 0": "raised ZeroDivisionError('division by zero') when it was made.",
+    "def make(robot): raise SystemExit": "raised SystemExit() when it was made.",
+    "def make(": "raised SyntaxError(",
+    "raise RuntimeError('no\\nway')": r"raised RuntimeError('no\nway') when it was made.",
+    "from examples.own_controller import *\n"
+    "def make(robot):\n    it = trot(robot)\n    it.interface = Interface(it.interface.observer, "
+    "robot.default, robot.default[1:], 0.02)\n    return it": "its action_scale is (11,), not (12,).",
+    "from examples.own_controller import *\n"
+    "def make(robot):\n    it = trot(robot)\n    it.interface = Interface(it.interface.observer, "
+    "robot.default, robot.default, 0.0)\n    return it": "its period is 0 s, not within (0, 1].",
+}
+
+
+@pytest.mark.parametrize("text", BAD_FACTORIES)
+def test_a_factory_that_fails_is_one_line(hebb, root, tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    sys.path.insert(0, str(root))
+    monkeypatch.delitem(sys.modules, "made", raising=False)
+    (tmp_path / "made.py").write_text(text, encoding="utf-8")
+    for options in ((), ("--scenario", "limp_leg")):
+        code, _, errors = hebb("evaluate", "made:make", "--episodes", 1, *options)
+        one_error(code, errors, BAD_FACTORIES[text])
 
 
 @pytest.mark.parametrize(

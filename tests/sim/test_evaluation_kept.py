@@ -89,6 +89,7 @@ def test_what_ends_the_controls_early_keeps_those_that_were_done(
 
 
 FAILURES = {
+    "raise SystemExit(7)": "own: raised SystemExit(7) in scenario first.",
     "1 / 0": "own: raised ZeroDivisionError('division by zero') in scenario first.",
     "os._exit(9)": "the worker processes ended 4 times without a result",
 }
@@ -106,6 +107,46 @@ def test_a_controller_that_fails_does_not_cost_what_others_did(
     report = json.loads(output)
     assert [cell["controller"] for cell in report["cells"]] == ["a1"]
     assert written(once) == report
+
+
+LATE = """
+from examples.own_controller import Trot, trot
+
+
+class Late(Trot):
+    runs = 0
+
+    def reset(self, rng):
+        Late.runs += 1
+        if Late.runs > 1:
+            raise {}
+
+
+def make(robot):
+    controller = trot(robot)
+    controller.runtime = Late()
+    return controller
+"""
+
+
+ENDS_OF_WALKS = {
+    "ValueError('a\\nb')": (2, r"error: late:make: raised ValueError('a\nb') in an episode."),
+    "KeyboardInterrupt": ENDS[KeyboardInterrupt],
+}
+
+
+@pytest.mark.parametrize("how", ENDS_OF_WALKS)
+def test_a_walk_that_ends_early_keeps_the_episodes_that_were_done(
+    hebb, first, tmp_path, monkeypatch, how
+):
+    from hebb_controller.cli import episodes
+
+    monkeypatch.setattr(episodes, "EPISODES_PER_SHARE", 1)
+    (tmp_path / "late.py").write_text(LATE.format(how), encoding="utf-8")
+    code, output, errors = hebb("evaluate", "late:make", *ONE_RULE, "--episodes", 2, "--json")
+    assert (code, errors.splitlines()[-1]) == ENDS_OF_WALKS[how]
+    assert "Traceback" not in errors
+    assert json.loads(output)["episodes"] == 1
 
 
 def test_a_bug_of_ours_is_shown_after_what_was_done(hebb, rule_path, once, monkeypatch):

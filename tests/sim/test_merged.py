@@ -11,6 +11,7 @@ import pytest
 
 from hebb_controller.errors import RobotSpecError
 from hebb_controller.robot import load_robot
+from hebb_sim.robot_model import load_model
 from hebb_sim.urdf_model import urdf_to_load
 from hebb_sim.world import World
 
@@ -133,6 +134,41 @@ def test_the_trunk_of_a1_has_its_mass_where_its_model_says(a1):
     # of the link's frame in that of the mass: 1 g of imu moves it by 3 µm
     np.testing.assert_allclose(centre, (0.012731, 0.002186, 0.000515), atol=1e-5)
     np.testing.assert_allclose(sorted(moments), (0.0169, 0.0567, 0.0648), atol=1e-4)
+
+
+def rough(tmp_path, friction, *, inertials="stated"):
+    """Return the shipped robot, with feet of a friction."""
+    robot = load_robot("a1")
+    text = (DATA / robot.simulation.model).read_text(encoding="utf-8")
+    contact = f'<contact><lateral_friction value="{friction}"/></contact>'
+    for leg in robot.legs:
+        text = text.replace(f'<link name="{leg}_toe">', f'<link name="{leg}_toe">{contact}')
+    path = tmp_path / "rough.urdf"
+    path.write_text(text.replace("../meshes", f"{DATA}/a1/meshes"), encoding="utf-8")
+    return replace(
+        robot, simulation=replace(robot.simulation, model=str(path), inertials=inertials)
+    )
+
+
+@pytest.mark.parametrize(("inertials", "found"), [("stated", 2.0), ("pybullet", 0.5)])
+def test_the_friction_of_a_foot_becomes_that_of_the_shank_that_it_is_fixed_to(
+    tmp_path, inertials, found
+):
+    robot = rough(tmp_path, 2.0, inertials=inertials)
+    client = pybullet.connect(pybullet.DIRECT)
+    body, joints = load_model(robot, client, visual=False, shortened={})
+    shanks = [joints[legs[-1]] for legs in robot.legs.values()]
+    thighs = [joints[legs[0]] for legs in robot.legs.values()]
+    frictions = [pybullet.getDynamicsInfo(body, i, physicsClientId=client)[1] for i in shanks]
+    others = [pybullet.getDynamicsInfo(body, i, physicsClientId=client)[1] for i in thighs]
+    pybullet.disconnect(client)
+    assert frictions == [found] * 4
+    assert others == [0.5] * 4
+
+
+def test_feet_without_friction_are_refused_by_name(tmp_path):
+    with pytest.raises(RobotSpecError, match=r"rough.urdf states a friction of 0 for the feet"):
+        World(rough(tmp_path, 0.0))
 
 
 def test_a_mass_without_inertia_is_refused_by_name(tmp_path):

@@ -153,6 +153,18 @@ def test_what_is_no_tree_is_refused_before_the_simulator_loads_it(tmp_path, firs
         ('<inertial><origin xyz="0.006 0"/></inertial>', "xyz of <origin>: expected 3 finite"),
         ('<collision><origin rpy="0 nan 0"/></collision>', "rpy of <origin>: expected 3 finite"),
         ('<visual><geometry><box size="1 1"/></geometry></visual>', "size of <box>: expected 3"),
+        (
+            '<collision><geometry><sphere radius="0,02"/></geometry></collision>',
+            "radius of <sphere>",
+        ),
+        (
+            '<visual><geometry><cylinder radius="-1"/></geometry></visual>',
+            "radius of <cylinder> must",
+        ),
+        (
+            '<contact><lateral_friction value="-1"/></contact>',
+            "value of <lateral_friction> must not",
+        ),
     ],
 )
 def test_a_malformed_number_is_refused_by_name(tmp_path, inside, words):

@@ -270,3 +270,9 @@ def test_an_evaluation_by_hand():
         "retained_speed": 0.0,
         "fall_rate": 0.5,
     }
+
+
+def test_a_robot_on_which_nothing_is_measured_is_refused(hebb, rule, tmp_path):
+    code, _, errors = hebb("export", rule, "--onnx", tmp_path / "x.onnx", "--robot", "a1")
+    assert code == 2
+    assert errors.splitlines()[-1] == "Error: --robot needs --rule."

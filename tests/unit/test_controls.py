@@ -32,6 +32,7 @@ from hebb_controller.train.controls import (
     scrambled,
     second_layer,
 )
+from hebb_controller.train.source import Source
 from hebb_controller.train.suite import Trial
 from hebb_controller.train.tables import tables
 from hebb_sim.condition import Condition, Spell
@@ -332,7 +333,9 @@ def test_a_static_rule_has_no_coefficients_to_scramble():
 def test_a_scrambled_controller_is_made_from_a_file(tmp_path, robot_file):
     path = tmp_path / "toy.rule.safetensors"
     save_rule(toy_rule(), path)
-    one, other, again = (Scrambled(str(path), robot_file, "random", seed)() for seed in (0, 1, 0))
+    one, other, again = (
+        Scrambled(Source(str(path), robot_file), "random", seed)() for seed in (0, 1, 0)
+    )
     weights = [run(controller.runtime)[0].tobytes() for controller in (one, other, again)]
     assert weights[0] == weights[2] != weights[1]
 
@@ -340,5 +343,5 @@ def test_a_scrambled_controller_is_made_from_a_file(tmp_path, robot_file):
 def test_a_scrambled_rule_changes_its_weights_by_as_much_as_was_asked_for(robot_file, tmp_path):
     path = tmp_path / "toy.rule.safetensors"
     save_rule(toy_rule(), path)
-    made = Scrambled(str(path), robot_file, "random", 0, plasticity_gain=0.25)()
+    made = Scrambled(Source(str(path), robot_file, 0.25), "random", 0)()
     assert made.runtime.plasticity_gain == 0.25

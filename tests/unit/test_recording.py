@@ -24,7 +24,7 @@ from hebb_controller.replay import replay, replay_to_rounding
 from hebb_controller.rule_file import load_rule
 from hebb_controller.runtime.numpy_runtime import NumpyRuntime
 from hebb_controller.share import shipped
-from hebb_controller.train.suite import Source
+from hebb_controller.train.source import Source
 
 TICKS = 20
 

@@ -115,6 +115,11 @@ def test_velocities_are_measured_unless_the_spec_says_otherwise():
         ("imu", {"rotation": [0, 0]}, r"expected \[roll, pitch, yaw\]"),
         ("imu", {"rotation": [0, 0, 0, 1]}, r"expected \[roll, pitch, yaw\]"),
         ("imu", {"rotation": [0, "up", 0]}, "expected a number, found 'up'"),
+        (
+            "imu",
+            {"rotation": [0, "1e-9", 0]},
+            "found '1e-9', which YAML takes for text: write 1.0e-9",
+        ),
         ("imu", {"rotation": [0, 0, math.nan]}, "finite"),
         ("imu", {"rotation": [0, 0, 90]}, r"beyond ±2 pi. Give radians"),
         ("joint_velocity", "estimated", "expected a mapping"),

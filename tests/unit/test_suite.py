@@ -17,11 +17,11 @@ from hebb_controller.train import suite
 from hebb_controller.train.baseline_file import save_baseline
 from hebb_controller.train.executor import TaskRunner
 from hebb_controller.train.metrics import Outcome
+from hebb_controller.train.source import Source
 from hebb_controller.train.suite import (
     TEST_SEEDS,
     Cell,
     Contender,
-    Source,
     Trial,
     contrasts,
     count_shares,
@@ -229,6 +229,32 @@ def test_a_source_is_a_baseline_file(tmp_path, robot_file):
     source = Source(str(path), robot_file)
     assert not source.is_plastic
     assert "memory" in source().runtime.state
+
+
+@pytest.mark.parametrize("kind", ["rule", "baseline"])
+def test_a_file_that_changes_while_it_is_evaluated_is_refused(tmp_path, robot_file, kind):
+    path = tmp_path / f"toy.{kind}.safetensors"
+
+    def save(seed):
+        path.unlink(missing_ok=True)
+        if kind == "rule":
+            save_rule(toy_rule(seed=seed), path)
+        else:
+            save_baseline(
+                replace(
+                    toy_baseline("gru"),
+                    header=replace(toy_baseline("gru").header, provenance={"seed": seed}),
+                ),
+                path,
+            )
+
+    save(0)
+    source = Source(str(path), robot_file).pinned()
+    source()
+    save(1)
+    with pytest.raises(HebbError, match=r"changed while it was being evaluated. Fix: evaluate a"):
+        source()
+    Source(str(path), robot_file).pinned()()
 
 
 def test_a_source_is_a_factory_in_a_module(tmp_path, robot_file, monkeypatch):

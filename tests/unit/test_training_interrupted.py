@@ -27,6 +27,24 @@ def test_a_generation_that_was_logged_but_not_saved_is_done_again(tmp_path, robo
     assert resumed.evolution.mean.tobytes() == whole.evolution.mean.tobytes()
 
 
+def test_a_log_that_was_lost_meanwhile_gets_no_generation_twice(tmp_path, robot_file):
+    train(tmp_path, robot_file, stop=2)
+    (tmp_path / LOG_NAME).write_text('{"generation": 3}\n', encoding="utf-8")
+    train(tmp_path, robot_file, resume=True)
+    assert [line["generation"] for line in log(tmp_path)] == [3, 4]
+
+
+def test_a_log_that_cannot_be_written_is_said_before_anything_is_run(tmp_path, robot_file):
+    (tmp_path / LOG_NAME).mkdir()
+
+    def nothing(*_):
+        raise AssertionError
+
+    trainer = Trainer(toy_training(robot_file), nothing, conditions, tmp_path)
+    with pytest.raises(TrainingError, match=r"cannot be written to: Is a directory\. Fix this"):
+        next(trainer.run(InlineExecutor))
+
+
 def test_a_log_with_a_byte_that_is_no_text_does_not_stop_a_run(tmp_path, robot_file):
     whole = train(tmp_path / "whole", robot_file)
     train(tmp_path / "torn", robot_file, stop=2)
