@@ -6,7 +6,6 @@ start quickly, without the optional extras.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
@@ -24,6 +23,7 @@ from .export import export
 from .inspect import inspect
 from .replay import replay
 from .robot import robot
+from .say import say
 from .sign import sign
 from .train import train
 from .verify import verify
@@ -56,8 +56,7 @@ class _Interruptible(click.Group):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
-            with contextlib.suppress(OSError):  # the reader may have ended on the same Ctrl-C
-                click.echo("Stopped.", err=True)
+            say("Stopped.")
             ctx.exit(130)
 
 

@@ -20,6 +20,7 @@ from ..train.metrics import SPAN, STANDS, final_heading, final_speed, mean_speed
 from ..train.source import Source
 from .episodes import DAMAGE_ONSET, check_record, walk_episodes, write_first
 from .options import FiniteRange, example, json_option, robot_option, workers_option
+from .say import say
 
 if TYPE_CHECKING:
     from ..record import EpisodeRecord
@@ -201,7 +202,7 @@ def evaluate(
 def _end_early(stopped: BaseException | None, context: click.Context, *, kept: Sized) -> None:
     """Say that what was printed is not all, or raise the error because of which it is not."""
     if isinstance(stopped, KeyboardInterrupt) and kept:
-        click.echo("Stopped: this is what was finished.", err=True)
+        say("Stopped: this is what was finished.")
         context.exit(130)
     if stopped is not None:
         raise stopped

@@ -20,6 +20,7 @@ import click
 
 from ..errors import RuleFileError, TrainingError
 from .options import example, workers_option
+from .say import say
 
 if TYPE_CHECKING:
     from hebb_sim.condition import Condition
@@ -133,7 +134,7 @@ def train(
     )
     if trainer.revisions not in {(), (_revision(),)}:
         before = ", ".join(trainer.revisions)
-        _say(f"The run was made with revision {before}; this is {_revision()}.")
+        say(f"The run was made with revision {before}; this is {_revision()}.")
     lines = trainer.run(factory)
     if tensorboard:
         lines = with_scalars(lines, out / SCALARS_NAME, done=trainer.evolution.generation)
@@ -144,7 +145,7 @@ def train(
         except (KeyboardInterrupt, BrokenPipeError):
             interrupted = True
         if interrupted and not trainer.rewind():
-            _say("Stopped in the first generation: nothing to keep yet.")
+            say("Stopped in the first generation: nothing to keep yet.")
             sys.exit(130)
         provenance = _provenance(trainer, preset, network, workers)
         if robot is not None:
@@ -154,14 +155,8 @@ def train(
             provenance["start"] = {"sha256": first.sha256, **first.header.provenance}
         _export(trainer, provenance, out, network)
     if interrupted:
-        _say(f"Stopped. Continue with the same options and --resume: {out}")
+        say(f"Stopped. Continue with the same options and --resume: {out}")
         sys.exit(130)
-
-
-def _say(text: str) -> None:
-    # Whoever reads this, such as tee, may have ended on the same Ctrl-C.
-    with contextlib.suppress(BrokenPipeError):
-        click.echo(text, err=True)
 
 
 def _digest(robot: RobotSpec) -> str:
@@ -252,31 +247,31 @@ def _export(
     if isinstance(genome, BaselineGenome):
         path = out / BASELINE_NAME.format(network)
         save_baseline(genome.baseline(vector, provenance), path)
-        _say(f"Network after {done} generations: {path}")
+        say(f"Network after {done} generations: {path}")
     elif isinstance(genome, Genome):
         path = out / RULE_NAME
         rule = genome.rule(vector, provenance)
         if trainer.done and _stands(rule, path):
-            _say(f"Rule after {done} generations, unchanged: {path}")
+            say(f"Rule after {done} generations, unchanged: {path}")
         else:
             save_rule(rule, path)
-            _say(f"Rule after {done} generations: {path}")
+            say(f"Rule after {done} generations: {path}")
             if trainer.done and rule.header.kind != "static":
                 _measure(rule, trainer, path)
     try:
         from ..plots.training import training_curve
     except ModuleNotFoundError:
-        _say("No curve: drawing it needs the extra plot.")
+        say("No curve: drawing it needs the extra plot.")
         return
     try:
         training_curve(out, out / CURVE_NAME)
     except OSError as error:
-        _say(f"No curve: {error.filename or out / CURVE_NAME}: {error.strerror}.")
+        say(f"No curve: {error.filename or out / CURVE_NAME}: {error.strerror}.")
         return
     except (ValueError, KeyError) as error:
-        _say(f"No curve: {out}: its log cannot be read: {error}.")
+        say(f"No curve: {out}: its log cannot be read: {error}.")
         return
-    _say(f"Curve: {out / CURVE_NAME}")
+    say(f"Curve: {out / CURVE_NAME}")
 
 
 def _stands(rule: Rule, path: Path) -> bool:
@@ -299,13 +294,13 @@ def _measure(rule: Rule, trainer: Trainer[Condition], path: Path) -> None:
     from ..rule_file import save_rule
     from .export import with_measurements
 
-    _say("Measuring static twin, golden vectors and envelope ...")
+    say("Measuring static twin, golden vectors and envelope ...")
     try:
         save_rule(with_measurements(rule, trainer.spec.robot), path)
     except RuleFileError as error:
-        _say(f"Not measured: {error}")
+        say(f"Not measured: {error}")
     except KeyboardInterrupt:
-        _say("Not measured: stopped. Fix: the same command with --resume.")
+        say("Not measured: stopped. Fix: the same command with --resume.")
         sys.exit(130)
 
 
