@@ -17,6 +17,13 @@ def driving(made):
     return made.running()
 
 
+def until(what):
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_an_estop_does_not_wait_for_a_snapshot_on_a_slow_disk(faulty, tmp_path):
     made = driving(faulty("slow disk"))
     made.commands.wait_for(5)  # the network has run, so there is something to keep
@@ -73,13 +80,31 @@ def test_a_swap_that_the_control_thread_does_not_take_is_taken_back_and_the_node
     made = driving(faulty("late"))
     before = made.operator.get_parameter(CONTROL, "rule_file")
     made.set(CONTROL, "rule_file", str(rules / "two.rule.safetensors"))
-    deadline = time.monotonic() + PATIENCE
-    while made.operator.get_parameter(CONTROL, "rule_file") != before:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: made.operator.get_parameter(CONTROL, "rule_file") == before)
     assert made.status["swap"] == "0"
     assert "not swapped: the control thread did not answer" in made.controller.output()
     assert made.controller.exit_code is None
+
+
+def test_the_rule_that_a_rollback_left_is_told_although_the_control_thread_was_busy(faulty, rules):
+    made = driving(faulty("late answer"))
+    before = made.operator.get_parameter(CONTROL, "rule_file")
+    since = len(made.statuses.items)
+    made.set(CONTROL, "rule_file", str(rules / "two.rule.safetensors"))
+    made.statuses.wait(lambda s: values(s)["swap"] == "1", since=since)
+    assert made.operator.trigger(f"{CONTROL}/rollback") == ""
+    assert made.operator.get_parameter(CONTROL, "rule_file") != before
+    until(lambda: made.operator.get_parameter(CONTROL, "rule_file") == before)
+
+
+def test_the_latched_status_is_the_last_even_if_an_older_one_is_published_after_it(faulty):
+    made = driving(faulty("late status"))
+    until(lambda: "a status of the run is on its way" in made.controller.output())
+    since = len(made.statuses.items)
+    assert made.operator.trigger(f"{CONTROL}/estop") == ""
+    made.statuses.wait_for_all(since + 3)
+    phases = [values(status)["phase"] for _, status in made.statuses.items[since:]]
+    assert phases == ["DAMPED", "RUN", "DAMPED"]
 
 
 def test_a_tick_that_comes_back_after_the_node_has_damped_without_it_says_nothing(faulty):

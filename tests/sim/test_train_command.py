@@ -15,9 +15,9 @@ import yaml
 from command_line import one_error
 from tiny_training import tiny
 
+from hebb_controller import share
 from hebb_controller.cli import presets
 from hebb_controller.rule_file import load_rule
-from hebb_controller.share import share_dir
 from hebb_controller.train.baseline_file import BASELINE_KINDS, load_baseline
 from hebb_controller.train.trainer import LOG_NAME
 
@@ -71,7 +71,7 @@ def test_a_run_goes_on_wherever_its_robot_is_but_not_with_another_model(
 ):
     kept = tmp_path / "kept"
     kept.mkdir()
-    document = yaml.safe_load((share_dir() / "config" / "robots" / "a1.yaml").read_text())
+    document = yaml.safe_load((share.share_dir() / "config" / "robots" / "a1.yaml").read_text())
     model = Path(pybullet_data.getDataPath()) / document["simulation"]["urdf"]
     text = model.read_text(encoding="utf-8").replace("../", f"{model.parents[1]}/")
     (kept / "dog.urdf").write_text(text, encoding="utf-8")
@@ -105,7 +105,7 @@ def test_a_robot_that_does_not_go_with_the_preset_is_one_line(hebb, tmp_path, wo
 
 
 def test_a_robot_without_a_mirror_is_no_quadruped_for_these_presets(hebb, tmp_path):
-    document = yaml.safe_load((share_dir() / "config" / "robots" / "a1.yaml").read_text())
+    document = yaml.safe_load((share.share_dir() / "config" / "robots" / "a1.yaml").read_text())
     del document["mirror"]
     path = tmp_path / "dog.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
@@ -262,6 +262,22 @@ def test_a_run_says_under_which_revisions_it_has_been(hebb, small, tmp_path, mon
     assert provenance["revisions"] == ["one", "two"]
 
 
+def test_an_installation_inside_the_checkout_of_something_else_has_no_revision(
+    tmp_path, monkeypatch
+):
+    git = tmp_path / "git"
+    git.write_text("#!/bin/sh\necho v1-2-g3\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(share, "share_dir", lambda: tmp_path)
+    revision = sys.modules["hebb_controller.cli.train"]._revision
+    assert revision() == "not a checkout"
+    (tmp_path / "setup.py").touch()
+    assert revision() == "v1-2-g3"
+    git.write_text("#!/bin/sh\nexit 128\n")
+    assert revision() == "not a checkout"
+
+
 def test_a_log_that_cannot_be_read_costs_the_curve_alone(hebb, small, tmp_path):
     out = tmp_path / "run"
     words = ("train", "--out", out, "--workers", 1, "--network", "static")
@@ -331,7 +347,7 @@ def test_runs_of_other_networks_may_begin_with_a_static_rule(hebb, small, tmp_pa
     ],
 )
 def test_a_rule_that_does_not_fit_is_no_start(hebb, tmp_path, words, message):
-    rule = share_dir() / "rules" / "a1_walk.rule.safetensors"
+    rule = share.share_dir() / "rules" / "a1_walk.rule.safetensors"
     code, _, errors = hebb("train", "--out", tmp_path / "run", *words, "--start", rule)
     one_error(code, errors, message)
     assert not (tmp_path / "run").exists()

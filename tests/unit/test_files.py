@@ -41,3 +41,15 @@ def test_what_cannot_be_put_in_place_leaves_nothing_behind(tmp_path, alone):
     with pytest.raises(IsADirectoryError):
         write_atomically(tmp_path / "taken", b"data", alone=alone)
     assert [left.name for left in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    """Else a power cut may leave the name without the data."""
+    path, synced = tmp_path / "file", []
+
+    def sync(descriptor):
+        synced.append((os.fstat(descriptor).st_size, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_atomically(path, b"data")
+    assert synced == [(4, False)]

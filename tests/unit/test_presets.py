@@ -14,6 +14,7 @@ from hebb_controller.cli.presets import (
     STEERS,
     preset,
 )
+from hebb_controller.share import share_dir
 from hebb_controller.train.trainer import SAMPLES
 from hebb_sim.condition import Condition
 from hebb_sim.damage import Damage
@@ -33,6 +34,14 @@ def test_fast_ends_after_its_generations(robust):
 
 def test_robust_ends_after_ten_million_ticks(robust):
     assert (robust.spec.generations, robust.spec.ticks) == (None, 10_000_000)
+
+
+def test_a_spec_file_is_named_so_that_workers_in_other_directories_find_it(tmp_path, monkeypatch):
+    spec = share_dir() / "config" / "robots" / "mini_cheetah.yaml"
+    (tmp_path / "dog.yaml").write_bytes(spec.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert preset("fast", 0, "dog.yaml").spec.robot == str(tmp_path / "dog.yaml")
+    assert preset("fast", 0, "mini_cheetah").spec.robot == "mini_cheetah"
 
 
 @pytest.mark.parametrize("end", [(5, None), (None, 700), (5, 700)])
