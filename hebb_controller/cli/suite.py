@@ -93,7 +93,7 @@ class Evaluation:
         contrasts: between each pair of contenders.
         controls: their results, if they were run.
         stopped: Ctrl-C or the error that came before the end, after which only what was finished is
-            included; None if nothing did.
+            included, the last cell with fewer episodes; None if nothing did.
     """
 
     settings: Row
@@ -177,10 +177,14 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
     def work(pool: TaskRunner) -> None:
         for name, some, who in cell_tasks:
             with blaming_others(who, f"in scenario {name}"):
-                cells.extend(
-                    run_suite(
-                        [who], {name: some}, runner, pool, asked=options.asked, on_result=step
-                    )
+                run_suite(
+                    [who],
+                    {name: some},
+                    runner,
+                    pool,
+                    asked=options.asked,
+                    on_result=step,
+                    cells=cells,
                 )
         for name, shares, who in control_tasks:
             with blaming_others(who, f"in scenario {name}"):

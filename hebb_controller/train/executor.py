@@ -136,7 +136,8 @@ class TaskRunner:
             function: picklable.
             tasks: picklable.
             on_result: called after each result, for a progress bar.
-            results: filled with the result of each task by its index, for whoever is interrupted.
+            results: filled with the result of each task by its index, in order, for whoever is
+                interrupted.
 
         Raises:
             TrainingError: the pool broke over ``MAX_REBUILDS`` times in a row without a result.

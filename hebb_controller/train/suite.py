@@ -188,6 +188,7 @@ def run_suite(
     *,
     asked: float,
     on_result: Callable[[], object] = lambda: None,
+    cells: list[Cell] | None = None,
 ) -> list[Cell]:
     """Return a cell per scenario and contender, scenario by scenario.
 
@@ -198,28 +199,28 @@ def run_suite(
         runner: runs the shares.
         asked: v*, m/s.
         on_result: called after each of the :func:`count_shares` shares.
+        cells: appended to, also if this is interrupted: then the last cell has only the episodes that
+            all of its training seeds have been through.
     """
-    cells = [
-        (
-            scenario,
-            contender,
-            [shares(f, trials, evaluate, EPISODES_PER_SHARE) for f in contender.factories],
-        )
-        for scenario, trials in scenarios.items()
-        for contender in contenders
-    ]
-    tasks = [share for *_, seeds in cells for seed in seeds for share in seed]
+    cells = [] if cells is None else cells
     run = functools.partial(share_outcomes, asked=asked)
-    parts = iter(runner.map(run, tasks, on_result=on_result))
-    return [
-        Cell(
-            scenario,
-            contender.name,
-            asked,
-            tuple(tuple(itertools.chain.from_iterable(next(parts) for _ in s)) for s in seeds),
-        )
-        for scenario, contender, seeds in cells
-    ]
+    for (scenario, trials), contender in itertools.product(scenarios.items(), contenders):
+        seeds = [shares(f, trials, evaluate, EPISODES_PER_SHARE) for f in contender.factories]
+        # All seeds go through the first trials before one goes through the next.
+        tasks = [share for part in zip(*seeds, strict=True) for share in part]
+        results: dict[int, list[Outcome]] = {}
+        try:
+            runner.map(run, tasks, on_result=on_result, results=results)
+        finally:
+            step = len(seeds)
+            end = len(results) // step * step
+            if end:
+                found = [
+                    tuple(outcome for i in range(seed, end, step) for outcome in results[i])
+                    for seed in range(step)
+                ]
+                cells.append(Cell(scenario, contender.name, asked, tuple(found)))
+    return cells
 
 
 def count_shares(
@@ -233,7 +234,8 @@ def count_shares(
 def contrasts(cells: Sequence[Cell]) -> list[Row]:
     """Return how each pair of contenders differs in each scenario, with the permutation p-value.
 
-    The mean v∞ per training seed is compared. With fewer than 2 seeds on a side there is no p.
+    The mean v∞ per training seed is compared, over the episodes that both have been through. With
+    fewer than 2 seeds on a side there is no p.
     """
     from .statistics import permutation_p
 
@@ -241,7 +243,8 @@ def contrasts(cells: Sequence[Cell]) -> list[Row]:
     for one, other in itertools.combinations(cells, 2):
         if one.scenario != other.scenario:
             continue
-        ours, theirs = ([float(s[:, 0].mean()) for s in cell.speeds()] for cell in (one, other))
+        both = min(len(seed) for cell in (one, other) for seed in cell.seeds)
+        ours, theirs = ([float(s[:both, 0].mean()) for s in cell.speeds()] for cell in (one, other))
         rows.append(
             {
                 "scenario": one.scenario,

@@ -149,6 +149,26 @@ def test_a_walk_that_ends_early_keeps_the_episodes_that_were_done(
     assert json.loads(output)["episodes"] == 1
 
 
+ENDS_OF_CELLS = {
+    "ValueError('a\\nb')": (2, r"error: late:make: raised ValueError('a\nb') in scenario first."),
+    "KeyboardInterrupt": ENDS[KeyboardInterrupt],
+}
+
+
+@pytest.mark.parametrize("how", ENDS_OF_CELLS)
+def test_a_cell_that_ends_early_keeps_the_episodes_that_were_done(
+    hebb, once, tmp_path, monkeypatch, how
+):
+    from hebb_controller.train import suite
+
+    monkeypatch.setattr(suite, "EPISODES_PER_SHARE", 1)
+    (tmp_path / "late.py").write_text(LATE.format(how), encoding="utf-8")
+    code, output, errors = hebb("evaluate", "late:make", *once, "--episodes", 2, "--json")
+    assert (code, errors.splitlines()[-1]) == ENDS_OF_CELLS[how]
+    assert "Traceback" not in errors
+    assert [cell["episodes"] for cell in json.loads(output)["cells"]] == [1]
+
+
 def test_a_bug_of_ours_is_shown_after_what_was_done(hebb, rule_path, once, monkeypatch):
     from hebb_controller.cli import suite
 

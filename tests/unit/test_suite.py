@@ -1,5 +1,6 @@
 """Scenarios × controllers × seeds, on the robot of two joints and without a simulator."""
 
+import itertools
 import json
 import sys
 from dataclasses import replace
@@ -91,6 +92,33 @@ def test_the_result_does_not_depend_on_the_shares(monkeypatch):
         run_suite(CONTENDERS, SCENARIOS, glide, runner, asked=1.0, on_result=lambda: done.append(1))
         assert len(done) == count_shares(CONTENDERS, SCENARIOS) == 3 * 2 * 3
         assert numbers(run(runner)) == kept
+
+
+@pytest.mark.parametrize(
+    ("shares", "kept"), [(1, []), (2, [3]), (5, [6]), (6, [7]), (8, [7, 6]), (10, [7, 7])]
+)
+def test_an_interrupted_suite_keeps_the_episodes_that_all_seeds_have_been_through(
+    monkeypatch, shares, kept
+):
+    monkeypatch.setattr(suite, "EPISODES_PER_SHARE", 3)
+    left = itertools.count(shares - 1, -1)
+
+    def stop():
+        if next(left) == 0:
+            raise KeyboardInterrupt
+
+    cells = []
+    with TaskRunner(InlineExecutor) as runner:
+        with pytest.raises(KeyboardInterrupt):
+            run_suite(CONTENDERS, SCENARIOS, glide, runner, asked=1.0, on_result=stop, cells=cells)
+        whole = run(runner)[: len(kept)]
+    assert [[len(seed) for seed in c.seeds] for c in cells] == [
+        [count] * len(cell.seeds) for count, cell in zip(kept, whole, strict=True)
+    ]
+    for cell, all_of_it in zip(cells, whole, strict=True):
+        assert (cell.scenario, cell.controller) == (all_of_it.scenario, all_of_it.controller)
+        for seed, every in zip(cell.speeds(), all_of_it.speeds(), strict=True):
+            assert seed.tolist() == every[: len(seed)].tolist()
 
 
 def test_test_seeds_lie_beyond_those_that_training_draws():
@@ -191,6 +219,16 @@ def test_contrasts_compare_training_seeds_within_a_scenario():
     assert rows[0]["p"] == pytest.approx(2 / 252)
     assert rows[0]["speed_after_difference"] == 0.75 - 0.2375
     assert rows[1]["p"] is None
+
+
+def test_contrasts_with_a_cell_cut_short_leave_out_the_episodes_that_it_lacks():
+    pytest.importorskip("scipy")
+    easy, hard = made(0.5, 1.0, 0.0), made(0.5, 0.0, None)
+    whole = Cell("limp", "a", 0.5, ((easy, hard),) * 2)
+    short = Cell("limp", "b", 0.5, ((easy,),) * 2)
+    for cells in ([whole, short], [short, whole]):
+        assert contrasts(cells)[0]["speed_after_difference"] == 0.0
+        assert contrasts(cells)[0]["p"] == 1.0
 
 
 def test_the_markdown_table_has_a_line_per_cell_and_a_dash_for_what_there_is_not():
