@@ -69,7 +69,7 @@ def walk_episodes(
         trials = [
             Trial(condition, DAMAGE_ONSET, seed + i) for i, condition in enumerate(conditions)
         ]
-        parts = shares(source, trials, runner, EPISODES_PER_SHARE)
+        parts = shares([source], trials, runner, EPISODES_PER_SHARE)
         tasks += parts
         kinds += [kind] * len(parts)
     done: dict[int, list[EpisodeRecord]] = {}

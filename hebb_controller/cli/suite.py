@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 from ..errors import HebbError, ScenarioError
-from ..robot import RobotSpec, load_robot
+from ..robot import FloatArray, RobotSpec, load_robot
 from ..train.adaptation import (
     LATER,
     Adaptation,
@@ -25,7 +25,7 @@ from ..train.adaptation import (
     run_control_share,
 )
 from ..train.controls import Scrambled
-from ..train.executor import TaskRunner, chunks
+from ..train.executor import TaskRunner
 from ..train.metrics import RECOVERY_WINDOW, SPAN
 from ..train.source import Source, blaming
 from ..train.suite import (
@@ -35,6 +35,7 @@ from ..train.suite import (
     Factory,
     Row,
     Trial,
+    by_factory,
     contrasts,
     count_shares,
     run_suite,
@@ -93,7 +94,7 @@ class Evaluation:
         contrasts: between each pair of contenders.
         controls: their results, if they were run.
         stopped: Ctrl-C or the error that came before the end, after which only what was finished is
-            included, the last cell with fewer episodes; None if nothing did.
+            included, the last cell or control with fewer episodes; None if nothing did.
     """
 
     settings: Row
@@ -187,12 +188,16 @@ def evaluate_suite(options: SuiteOptions) -> Evaluation:
                     cells=cells,
                 )
         for name, shares, who in control_tasks:
-            with blaming_others(who, f"in scenario {name}"):
-                found = pool.map(run_control_share, shares, on_result=step)
-            each = len(found) // len(who.factories)
-            seeds = [np.concatenate(part) for part in chunks(found, each)]
-            rng = _bootstrap(options, name, who.name)
-            controls.append(adaptation(name, who.name, seeds, rng))
+            results: dict[int, FloatArray] = {}
+            try:
+                with blaming_others(who, f"in scenario {name}"):
+                    pool.map(run_control_share, shares, on_result=step, results=results)
+            finally:
+                found = by_factory(results, len(who.factories))
+                if found[0]:
+                    seeds = [np.concatenate(parts) for parts in found]
+                    rng = _bootstrap(options, name, who.name)
+                    controls.append(adaptation(name, who.name, seeds, rng))
 
     with bar:
         stopped = until_stopped(options.workers, work)

@@ -107,12 +107,8 @@ def run_controls(
 def control_shares(
     contender: Contender, trials: Sequence[ControlTrial[C]], evaluate: Evaluate[C]
 ) -> list[Share[ControlTrial[C], C]]:
-    """Return the shares of all training seeds of a contender, seed by seed."""
-    return [
-        share
-        for factory in contender.factories
-        for share in shares(factory, trials, evaluate, EPISODES_PER_SHARE)
-    ]
+    """Return the shares of all training seeds of a contender."""
+    return shares(contender.factories, trials, evaluate, EPISODES_PER_SHARE)
 
 
 def run_control_share(share: Share[ControlTrial[C], C]) -> FloatArray:

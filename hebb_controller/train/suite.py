@@ -76,10 +76,21 @@ class Share(Generic[T, C]):
 
 
 def shares(
-    factory: Factory, trials: Sequence[T], evaluate: Evaluate[C], size: int
+    factories: Sequence[Factory], trials: Sequence[T], evaluate: Evaluate[C], size: int
 ) -> list[Share[T, C]]:
-    """Return the trials in shares of at most ``size``."""
-    return [Share(factory, part, evaluate) for part in chunks(trials, size)]
+    """Return the trials in shares of at most ``size``, the first ones for every factory first."""
+    return [Share(f, part, evaluate) for part in chunks(trials, size) for f in factories]
+
+
+def by_factory(results: Mapping[int, T], factories: int) -> list[list[T]]:
+    """Return the results of :func:`shares` for each factory, only as many as there are for all of them.
+
+    Args:
+        results: index of the share -> its result, without the last ones if something was interrupted.
+        factories: how many there are.
+    """
+    end = len(results) // factories * factories
+    return [[results[i] for i in range(first, end, factories)] for first in range(factories)]
 
 
 def run_share(share: Share[Trial[C], C]) -> list[EpisodeRecord]:
@@ -205,21 +216,16 @@ def run_suite(
     cells = [] if cells is None else cells
     run = functools.partial(share_outcomes, asked=asked)
     for (scenario, trials), contender in itertools.product(scenarios.items(), contenders):
-        seeds = [shares(f, trials, evaluate, EPISODES_PER_SHARE) for f in contender.factories]
-        # All seeds go through the first trials before one goes through the next.
-        tasks = [share for part in zip(*seeds, strict=True) for share in part]
+        factories = contender.factories
+        tasks = shares(factories, trials, evaluate, EPISODES_PER_SHARE)
         results: dict[int, list[Outcome]] = {}
         try:
             runner.map(run, tasks, on_result=on_result, results=results)
         finally:
-            step = len(seeds)
-            end = len(results) // step * step
-            if end:
-                found = [
-                    tuple(outcome for i in range(seed, end, step) for outcome in results[i])
-                    for seed in range(step)
-                ]
-                cells.append(Cell(scenario, contender.name, asked, tuple(found)))
+            found = by_factory(results, len(factories))
+            seeds = tuple(tuple(itertools.chain.from_iterable(parts)) for parts in found)
+            if seeds[0]:
+                cells.append(Cell(scenario, contender.name, asked, seeds))
     return cells
 
 

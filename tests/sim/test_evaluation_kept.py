@@ -118,7 +118,7 @@ class Late(Trot):
 
     def reset(self, rng):
         Late.runs += 1
-        if Late.runs > 1:
+        if Late.runs > {}:
             raise {}
 
 
@@ -142,7 +142,7 @@ def test_a_walk_that_ends_early_keeps_the_episodes_that_were_done(
     from hebb_controller.cli import episodes
 
     monkeypatch.setattr(episodes, "EPISODES_PER_SHARE", 1)
-    (tmp_path / "late.py").write_text(LATE.format(how), encoding="utf-8")
+    (tmp_path / "late.py").write_text(LATE.format(1, how), encoding="utf-8")
     code, output, errors = hebb("evaluate", "late:make", *ONE_RULE, "--episodes", 2, "--json")
     assert (code, errors.splitlines()[-1]) == ENDS_OF_WALKS[how]
     assert "Traceback" not in errors
@@ -162,11 +162,28 @@ def test_a_cell_that_ends_early_keeps_the_episodes_that_were_done(
     from hebb_controller.train import suite
 
     monkeypatch.setattr(suite, "EPISODES_PER_SHARE", 1)
-    (tmp_path / "late.py").write_text(LATE.format(how), encoding="utf-8")
+    (tmp_path / "late.py").write_text(LATE.format(1, how), encoding="utf-8")
     code, output, errors = hebb("evaluate", "late:make", *once, "--episodes", 2, "--json")
     assert (code, errors.splitlines()[-1]) == ENDS_OF_CELLS[how]
     assert "Traceback" not in errors
     assert [cell["episodes"] for cell in json.loads(output)["cells"]] == [1]
+
+
+@pytest.mark.parametrize("how", ENDS_OF_CELLS)
+def test_controls_that_end_early_keep_the_episodes_that_were_done(
+    hebb, once, tmp_path, monkeypatch, how
+):
+    from hebb_controller.train import adaptation
+
+    monkeypatch.setattr(adaptation, "EPISODES_PER_SHARE", 1)
+    # twice in the scenario; an episode with its controls is at least seven runs
+    (tmp_path / "late.py").write_text(LATE.format(2 + 9, how), encoding="utf-8")
+    words = ("late:make", *once, "--episodes", 2, "--controls", "--json")
+    code, output, errors = hebb("evaluate", *words)
+    assert (code, errors.splitlines()[-1]) == ENDS_OF_CELLS[how]
+    report = json.loads(output)
+    assert [cell["episodes"] for cell in report["cells"]] == [2]
+    assert [one["episodes"] for one in report["controls"]] == [1]
 
 
 def test_a_bug_of_ours_is_shown_after_what_was_done(hebb, rule_path, once, monkeypatch):
