@@ -97,6 +97,7 @@ def keep_quiet_after_a_rollback():
 
     def refuse(self):
         if time.monotonic() - begin[0] < 3.0:
+            print("not saying what was asked for", flush=True)
             raise HebbError("busy")
         return asked(self)
 
