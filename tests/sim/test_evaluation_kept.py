@@ -129,59 +129,48 @@ def make(robot):
 """
 
 
-ENDS_OF_WALKS = {
-    "ValueError('a\\nb')": (2, r"error: late:make: raised ValueError('a\nb') in an episode."),
+ENDS_OF_RUNS = {
+    "ValueError('a\\nb')": (2, r"error: late:make: raised ValueError('a\nb') in {}."),
     "KeyboardInterrupt": ENDS[KeyboardInterrupt],
 }
 
 
-@pytest.mark.parametrize("how", ENDS_OF_WALKS)
-def test_a_walk_that_ends_early_keeps_the_episodes_that_were_done(
-    hebb, first, tmp_path, monkeypatch, how
-):
+@pytest.fixture(params=ENDS_OF_RUNS)
+def ended_after(request, hebb, tmp_path):
+    """Return the function that has a controller end the command after a number of runs."""
+
+    def evaluate(runs, where, *words):
+        (tmp_path / "late.py").write_text(LATE.format(runs, request.param), encoding="utf-8")
+        code, output, errors = hebb("evaluate", "late:make", *words, "--episodes", 2, "--json")
+        expected, line = ENDS_OF_RUNS[request.param]
+        assert (code, errors.splitlines()[-1]) == (expected, line.format(where))
+        assert "Traceback" not in errors
+        return json.loads(output)
+
+    return evaluate
+
+
+def test_a_walk_that_ends_early_keeps_the_episodes_that_were_done(first, monkeypatch, ended_after):
     from hebb_controller.cli import episodes
 
     monkeypatch.setattr(episodes, "EPISODES_PER_SHARE", 1)
-    (tmp_path / "late.py").write_text(LATE.format(1, how), encoding="utf-8")
-    code, output, errors = hebb("evaluate", "late:make", *ONE_RULE, "--episodes", 2, "--json")
-    assert (code, errors.splitlines()[-1]) == ENDS_OF_WALKS[how]
-    assert "Traceback" not in errors
-    assert json.loads(output)["episodes"] == 1
+    assert ended_after(1, "an episode", *ONE_RULE)["episodes"] == 1
 
 
-ENDS_OF_CELLS = {
-    "ValueError('a\\nb')": (2, r"error: late:make: raised ValueError('a\nb') in scenario first."),
-    "KeyboardInterrupt": ENDS[KeyboardInterrupt],
-}
-
-
-@pytest.mark.parametrize("how", ENDS_OF_CELLS)
-def test_a_cell_that_ends_early_keeps_the_episodes_that_were_done(
-    hebb, once, tmp_path, monkeypatch, how
-):
+def test_a_cell_that_ends_early_keeps_the_episodes_that_were_done(once, monkeypatch, ended_after):
     from hebb_controller.train import suite
 
     monkeypatch.setattr(suite, "EPISODES_PER_SHARE", 1)
-    (tmp_path / "late.py").write_text(LATE.format(1, how), encoding="utf-8")
-    code, output, errors = hebb("evaluate", "late:make", *once, "--episodes", 2, "--json")
-    assert (code, errors.splitlines()[-1]) == ENDS_OF_CELLS[how]
-    assert "Traceback" not in errors
-    assert [cell["episodes"] for cell in json.loads(output)["cells"]] == [1]
+    report = ended_after(1, "scenario first", *once)
+    assert [cell["episodes"] for cell in report["cells"]] == [1]
 
 
-@pytest.mark.parametrize("how", ENDS_OF_CELLS)
-def test_controls_that_end_early_keep_the_episodes_that_were_done(
-    hebb, once, tmp_path, monkeypatch, how
-):
+def test_controls_that_end_early_keep_the_episodes_that_were_done(once, monkeypatch, ended_after):
     from hebb_controller.train import adaptation
 
     monkeypatch.setattr(adaptation, "EPISODES_PER_SHARE", 1)
     # twice in the scenario; an episode with its controls is at least seven runs
-    (tmp_path / "late.py").write_text(LATE.format(2 + 9, how), encoding="utf-8")
-    words = ("late:make", *once, "--episodes", 2, "--controls", "--json")
-    code, output, errors = hebb("evaluate", *words)
-    assert (code, errors.splitlines()[-1]) == ENDS_OF_CELLS[how]
-    report = json.loads(output)
+    report = ended_after(2 + 9, "scenario first", *once, "--controls")
     assert [cell["episodes"] for cell in report["cells"]] == [2]
     assert [one["episodes"] for one in report["controls"]] == [1]
 
